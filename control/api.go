@@ -1,0 +1,158 @@
+package control
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+)
+
+// Job is a transfer as programs see it. Sizes are bytes, times RFC 3339.
+type Job struct {
+	ID          string    `json:"id"`
+	Name        string    `json:"name"`
+	State       string    `json:"state"`
+	Destination string    `json:"destination"`
+	BytesDone   int64     `json:"bytes_done"`
+	BytesTotal  int64     `json:"bytes_total"`
+	BytesResent int64     `json:"bytes_resent"`
+	Rate        float64   `json:"rate_bytes_per_second"`
+	Error       string    `json:"error"`
+	Created     time.Time `json:"created"`
+	Links       []string  `json:"links"`
+	Items       []Item    `json:"items"`
+}
+
+// Item is one file of a job or of a package that is still being collected.
+type Item struct {
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	Path      string `json:"path,omitempty"`
+	BytesDone int64  `json:"bytes_done"`
+	Size      int64  `json:"size"`
+	SHA256    string `json:"sha256"`
+	Link      string `json:"link"`
+}
+
+// Status describes the controller itself.
+type Status struct {
+	PID        int            `json:"pid"`
+	Port       int            `json:"port"`
+	Generation uint64         `json:"generation"`
+	Session    string         `json:"session"`
+	State      string         `json:"state"` // listening or draining
+	Version    string         `json:"version"`
+	Uptime     float64        `json:"uptime_seconds"`
+	Companions []Companion    `json:"companions"`
+	Jobs       map[string]int `json:"jobs"` // how many in each state
+}
+
+// Companion is a process registered with the engine.
+type Companion struct {
+	Name       string `json:"name"`
+	PID        int    `json:"pid"`
+	BlockBytes int64  `json:"block_bytes"`
+	UsedBytes  int64  `json:"used_bytes"`
+}
+
+// Package is a set of items not yet accepted.
+type Package struct {
+	ID          string `json:"id"`
+	Name        string `json:"name"`
+	Destination string `json:"destination"`
+	Items       []Item `json:"items"`
+}
+
+// NewPackage asks for an empty package. An empty Destination is the default one.
+type NewPackage struct {
+	Name        string `json:"name"`
+	Destination string `json:"destination"`
+}
+
+// AddFile adds a file that the controller can read by its absolute path.
+type AddFile struct {
+	Path string `json:"path"`
+	Name string `json:"name,omitempty"`
+}
+
+// Select names jobs for a command: some by ID, or all of them.
+type Select struct {
+	IDs []string `json:"ids,omitempty"`
+	All bool     `json:"all,omitempty"`
+}
+
+// Outcome is what a command did to one job. Error is "" on success.
+type Outcome struct {
+	ID    string `json:"id"`
+	State string `json:"state"`
+	Error string `json:"error"`
+}
+
+// Event is one line of the watch stream. The stream opens with one "job" event
+// for every known job and then a "ready" event; changes follow as they happen.
+type Event struct {
+	Type string `json:"type"` // job, removed, ready, draining
+	Job  *Job   `json:"job,omitempty"`
+	ID   string `json:"id,omitempty"` // of a removed job
+}
+
+// Destination is where packages can go. Secrets are never part of it.
+type Destination struct {
+	Name    string `json:"name"`
+	URL     string `json:"url"`
+	Default bool   `json:"default"`
+}
+
+// Carrier moves the bytes of an item to the controller without passing them
+// through this API: body is read to its end and handed to the named service of
+// the engine together with header; reply is the service's answer. *ipc.Client
+// is one.
+type Carrier interface {
+	Carry(ctx context.Context, service string, header []byte, body io.Reader) (reply []byte, err error)
+}
+
+// Verb is a command on jobs.
+type Verb string
+
+// The commands on jobs.
+const (
+	Pause  Verb = "pause"
+	Resume Verb = "resume"
+	Cancel Verb = "cancel"
+	Retry  Verb = "retry"
+)
+
+// Service is what the server needs of the controller. Methods may be called
+// concurrently. Errors that are an [*Error] reach the client with their code,
+// message and next step; any other error reaches it as an internal one.
+type Service interface {
+	Status(ctx context.Context) (Status, error)
+	Jobs
+	Packages
+	Destinations
+	// Quit asks the controller to drain and end; it returns at once.
+	Quit(ctx context.Context) error
+}
+
+// Jobs are the accepted transfers.
+type Jobs interface {
+	List(ctx context.Context) ([]Job, error)
+	Do(ctx context.Context, v Verb, s Select) ([]Outcome, error)
+	Watch(ctx context.Context) iter.Seq[Event] // ends with ctx or with the controller
+}
+
+// Packages are what is being collected.
+type Packages interface {
+	New(ctx context.Context, p NewPackage) (Package, error)
+	AddFile(ctx context.Context, id string, f AddFile) (Item, error)
+	RemoveItem(ctx context.Context, id, item string) error
+	Package(ctx context.Context, id string) (Package, error)
+	Commit(ctx context.Context, id string) (Job, error)
+	Discard(ctx context.Context, id string) error
+}
+
+// Destinations are the configured targets.
+type Destinations interface {
+	Destinations(ctx context.Context) ([]Destination, error)
+	TestDestination(ctx context.Context, name string) error
+}
