@@ -1,0 +1,109 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+)
+
+// ErrUnsafe is wrapped by the error for a directory or object that cannot be
+// trusted: somebody else owns it, or others can enter it. The error names the owner.
+var ErrUnsafe = errors.New("not safe to use")
+
+// RuntimeDir returns the directory of this session for locks, sockets and the
+// port record, made and verified at each call: it belongs to this user alone (mode
+// 0700) and, on Linux, lives in memory. It vanishes when the system ends the
+// user's last login; see [Session.Watch].
+func (s Session) RuntimeDir() (string, error) {
+	root, err := s.runtimeRoot()
+	if err != nil {
+		return "", fmt.Errorf("runtime directory of %s: %w", s, err)
+	}
+	dir := filepath.Join(root, s.leaf())
+	if err := s.makePrivate(dir); err != nil {
+		return "", fmt.Errorf("runtime directory of %s: %w", s, err)
+	}
+	return dir, nil
+}
+
+// runtimeRoot returns the verified directory that holds the runtime directories
+// of all sessions of this user.
+func (s Session) runtimeRoot() (string, error) {
+	if s.runtime == "" {
+		return s.systemRuntime()
+	}
+	if !filepath.IsAbs(s.runtime) {
+		return "", fmt.Errorf("BERTH_RUNTIME=%s: must be an absolute path", s.runtime)
+	}
+	root := filepath.Join(s.runtime, "berth")
+	for _, dir := range []string{s.runtime, root} {
+		if err := s.makePrivate(dir); err != nil {
+			return "", err
+		}
+	}
+	return root, nil
+}
+
+// StateDir returns the directory that keeps this user's jobs, made and verified
+// (mode 0700) at each call. It is the user's, not the session's: combine it with
+// [Session.StoreKey].
+func (s Session) StateDir() (string, error) {
+	dir := os.Getenv("BERTH_STATE")
+	if dir == "" {
+		base, err := stateBase()
+		if err != nil {
+			return "", fmt.Errorf("state directory: %w", err)
+		}
+		dir = base
+	}
+	if !filepath.IsAbs(dir) {
+		return "", fmt.Errorf("state directory %s: BERTH_STATE must be an absolute path", dir)
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return "", fmt.Errorf("state directory: %w", err)
+	}
+	if err := s.makePrivate(dir); err != nil {
+		return "", fmt.Errorf("state directory: %w", err)
+	}
+	return dir, nil
+}
+
+// ConfigDir returns the directory of this user's configuration. It is not made.
+func (s Session) ConfigDir() (string, error) {
+	dir, err := configBase()
+	if err != nil {
+		return "", fmt.Errorf("configuration directory: %w", err)
+	}
+	return dir, nil
+}
+
+// home returns this user's home directory, also when HOME is unset, as it is
+// under some service managers.
+func home() (string, error) {
+	if dir, err := os.UserHomeDir(); err == nil && filepath.IsAbs(dir) {
+		return dir, nil
+	}
+	me, err := user.Current()
+	if err != nil {
+		return "", err
+	}
+	if !filepath.IsAbs(me.HomeDir) {
+		return "", errors.New("this user has no home directory: set HOME")
+	}
+	return me.HomeDir, nil
+}
+
+// inHome returns variable's directory when it is set to an absolute path (as the
+// XDG specification asks), else the fallback below the home directory.
+func inHome(variable, fallback string) (string, error) {
+	if dir := os.Getenv(variable); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "berth"), nil
+	}
+	dir, err := home()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, fallback), nil
+}

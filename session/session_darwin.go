@@ -1,0 +1,73 @@
+package session
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// auditInfo is struct auditinfo_addr of <bsm/audit.h>.
+type auditInfo struct {
+	user     uint32
+	mask     [2]uint32
+	terminal [6]uint32 // port, type, address of 16 bytes
+	session  int32     // ai_asid
+	flags    uint64
+}
+
+// identity is the effective user and the audit session: Aqua logins, fast user
+// switching and ssh logins each have one of their own.
+func identity() (user, login string, err error) {
+	var info auditInfo
+	// SAFETY: the kernel writes at most the given size into info, which outlives the call.
+	_, _, errno := unix.Syscall(unix.SYS_GETAUDIT_ADDR, uintptr(unsafe.Pointer(&info)), unsafe.Sizeof(info), 0)
+	if errno != 0 {
+		return "", "", fmt.Errorf("audit session: %w", errno)
+	}
+	return strconv.Itoa(os.Geteuid()), strconv.FormatUint(uint64(uint32(info.session)), 10), nil
+}
+
+func describe(user, login string) string { return "uid " + user + ", login " + login }
+
+// Elevated reports whether this process has more rights than the user who started
+// it: on macOS, a set-user-id program.
+func (Session) Elevated() bool { return os.Geteuid() != os.Getuid() }
+
+// systemRuntime returns the root in the per-user temporary directory of the system.
+// getconf is asked because TMPDIR is the caller's to change, and two processes of
+// one user must come to the same answer.
+func (s Session) systemRuntime() (string, error) {
+	out, err := exec.Command("/usr/bin/getconf", "DARWIN_USER_TEMP_DIR").Output()
+	if err != nil {
+		return "", fmt.Errorf("per-user temporary directory: getconf: %w", err)
+	}
+	temp := filepath.Clean(strings.TrimSpace(string(out)))
+	if err := verifyPrivate(temp); err != nil {
+		return "", err
+	}
+	root := filepath.Join(temp, "berth")
+	return root, s.makePrivate(root)
+}
+
+const support = "Library/Application Support/Berth"
+
+func stateBase() (string, error) { return inLibrary() }
+
+func configBase() (string, error) { return inLibrary() }
+
+// inLibrary is where macOS keeps state and configuration alike.
+func inLibrary() (string, error) {
+	dir, err := home()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, support), nil
+}
+
+func machineConfig() (string, error) { return "/" + support, nil }
