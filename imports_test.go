@@ -22,25 +22,28 @@ var systems = []string{"linux", "windows", "darwin"}
 // package that is missing here fails the test, so that a new one is placed
 // deliberately. "*" allows everything.
 var mayImport = map[string][]string{
-	"berth":                       nil,
-	"berth/session":               nil,
-	"berth/internal/shm":          {"berth/session"},
-	"berth/singleton":             {"berth/session"},
-	"berth/installer":             {"berth/session"},
-	"berth/portshare":             {"berth/session", "berth/internal/shm", "berth/singleton"},
-	"berth/ipc":                   {"berth/session", "berth/internal/shm"},
-	"berth/transfer":              nil,
-	"berth/transfer/transfertest": {"berth/transfer"},
-	"berth/transfer/local":        {"berth/transfer", "berth/transfer/tus"},
-	"berth/transfer/tus":          {"berth/transfer"},
-	"berth/transfer/ftp":          {"berth/transfer"},
-	"berth/transfer/sftp":         {"berth/transfer"},
-	"berth/control":               nil,
-	"berth/control/monitor":       {"berth/control"},
-	"berth/tray":                  {"berth/control"},
-	"berth/cmd/addin-sim":         {"berth/session", "berth/portshare", "berth/ipc", "berth/control"},
-	"berth/cmd/controller":        {"*"},
-	"berth/tools/testcount":       nil,
+	"berth":                               nil,
+	"berth/session":                       nil,
+	"berth/internal/shm":                  {"berth/session"},
+	"berth/singleton":                     {"berth/session"},
+	"berth/installer":                     {"berth/session"},
+	"berth/portshare":                     {"berth/session", "berth/internal/shm", "berth/singleton"},
+	"berth/ipc":                           {"berth/session", "berth/internal/shm"},
+	"berth/transfer":                      nil,
+	"berth/transfer/internal/peer":        {"berth/transfer"},
+	"berth/transfer/local":                {"berth/transfer", "berth/transfer/internal/peer", "berth/transfer/tus"},
+	"berth/transfer/tus":                  {"berth/transfer", "berth/transfer/internal/peer"},
+	"berth/transfer/ftp":                  {"berth/transfer", "berth/transfer/internal/peer"},
+	"berth/transfer/sftp":                 {"berth/transfer", "berth/transfer/internal/peer"},
+	"berth/transfer/transfertest":         {"berth/transfer"},
+	"berth/transfer/transfertest/servers": nil,
+	"berth/transfer/transfertest/serve":   {"berth/transfer/transfertest/servers"},
+	"berth/control":                       nil,
+	"berth/control/monitor":               {"berth/control"},
+	"berth/tray":                          {"berth/control"},
+	"berth/cmd/addin-sim":                 {"berth/session", "berth/portshare", "berth/ipc", "berth/control"},
+	"berth/cmd/controller":                {"*"},
+	"berth/tools/testcount":               nil,
 }
 
 // mustNotReach names modules that a package must not bring along, however far
@@ -48,10 +51,11 @@ var mayImport = map[string][]string{
 var mustNotReach = map[string][]string{
 	"berth/cmd/addin-sim": {"berth/transfer", "go.etcd.io/bbolt", "github.com/tus/tusd", "github.com/jlaffaye/ftp",
 		"github.com/pkg/sftp", "fyne.io/systray", "github.com/getlantern/systray", "github.com/zalando/go-keyring"},
-	"berth/control":  {"berth/transfer", "berth/ipc", "go.etcd.io/bbolt", "github.com/spf13/cobra"},
-	"berth/ipc":      {"berth/transfer", "berth/control", "net/http"},
-	"berth/session":  {"net/http", "github.com/gofrs/flock"},
-	"berth/transfer": {"berth/ipc", "berth/control", "net/http", "github.com/tus/tusd", "github.com/pkg/sftp", "github.com/jlaffaye/ftp"},
+	"berth/cmd/controller": {"berth/transfer/transfertest", "testing"},
+	"berth/control":        {"berth/transfer", "berth/ipc", "go.etcd.io/bbolt", "github.com/spf13/cobra"},
+	"berth/ipc":            {"berth/transfer", "berth/control", "net/http"},
+	"berth/session":        {"net/http", "github.com/gofrs/flock"},
+	"berth/transfer":       {"berth/ipc", "berth/control", "net/http", "github.com/tus/tusd", "github.com/pkg/sftp", "github.com/jlaffaye/ftp"},
 }
 
 type goPackage struct {
