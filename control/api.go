@@ -88,10 +88,20 @@ type Outcome struct {
 	Error string `json:"error"`
 }
 
+// The kinds of [Event].
+const (
+	EventJob      = "job"      // a job is new or has changed
+	EventRemoved  = "removed"  // a job is no longer known
+	EventReady    = "ready"    // every known job has been told
+	EventDraining = "draining" // the controller is ending
+	EventLost     = "lost"     // [Client.Watch] only: no controller answers; it keeps trying
+)
+
 // Event is one line of the watch stream. The stream opens with one "job" event
 // for every known job and then a "ready" event; changes follow as they happen.
+// Changes of one job that a slow reader has not taken yet become one event.
 type Event struct {
-	Type string `json:"type"` // job, removed, ready, draining
+	Type string `json:"type"`
 	Job  *Job   `json:"job,omitempty"`
 	ID   string `json:"id,omitempty"` // of a removed job
 }
@@ -101,6 +111,31 @@ type Destination struct {
 	Name    string `json:"name"`
 	URL     string `json:"url"`
 	Default bool   `json:"default"`
+}
+
+// JobList, OutcomeList and DestinationList are what the calls that answer
+// several things answer: objects, so that they can gain fields.
+type (
+	// JobList is every job the controller knows, oldest first.
+	JobList struct {
+		Jobs []Job `json:"jobs"`
+	}
+	// OutcomeList has one outcome for every selected job.
+	OutcomeList struct {
+		Outcomes []Outcome `json:"outcomes"`
+	}
+	// DestinationList is every configured destination.
+	DestinationList struct {
+		Destinations []Destination `json:"destinations"`
+	}
+)
+
+// MonitorAccess lets a browser in, once. The token is a secret: it belongs into
+// a file that only the user can read, never into an argument list.
+type MonitorAccess struct {
+	URL     string    `json:"url"`
+	Token   string    `json:"token"`
+	Expires time.Time `json:"expires"`
 }
 
 // Carrier moves the bytes of an item to the controller without passing them
@@ -147,6 +182,8 @@ type Packages interface {
 	AddFile(ctx context.Context, id string, f AddFile) (Item, error)
 	RemoveItem(ctx context.Context, id, item string) error
 	Package(ctx context.Context, id string) (Package, error)
+	// Commit accepts the package durably. Asked again after it succeeded, as a
+	// client that lost the answer does, it answers the same job.
 	Commit(ctx context.Context, id string) (Job, error)
 	Discard(ctx context.Context, id string) error
 }
