@@ -50,15 +50,17 @@ type Backend interface {
 	// which is how much of the prefix the caller will vouch for. A server that
 	// holds more is rewound, or, when its protocol can't, the offset stays and
 	// the caller checks the prefix. ctx governs the whole life of the Upload.
-	// ErrGone means that the server no longer knows the handle.
+	// ErrGone means that the server no longer knows the handle. Between Open and
+	// the first Write the caller asks SHA256 or ReadAt about the same object.
 	Open(ctx context.Context, o Object, h Handle, limit int64) (Upload, error)
 
 	// Commit gives the complete, checked object its final name and makes it
 	// available under its link. Calling it again after success succeeds.
 	Commit(ctx context.Context, o Object, h Handle) error
 
-	// Abort removes everything that Begin and the uploads left on the server.
-	// It succeeds when there is nothing left to remove.
+	// Abort removes everything that Begin, the uploads and Commit left on the
+	// server, also when a crash lost the handle and it is zero. It succeeds when
+	// there is nothing left to remove.
 	Abort(ctx context.Context, o Object, h Handle) error
 }
 
@@ -75,7 +77,11 @@ type Upload interface {
 	Close() error
 }
 
-// Hasher is a backend whose server computes checksums. SHA256 answers the hash
+// Hasher is a backend whose server computes checksums. A backend is a Hasher or
+// a [Reader], or both: else nothing sent there could be proved, and the queue
+// refuses it.
+//
+// SHA256 answers the hash
 // of the first n bytes of the object as the server holds it, or
 // errors.ErrUnsupported when this server does not offer it after all.
 type Hasher interface {

@@ -1,0 +1,116 @@
+package transfer
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// provable reports whether a backend offers any way to see what arrived.
+func provable(b Backend) bool {
+	_, hashes := b.(Hasher)
+	_, reads := b.(Reader)
+	return hashes || reads
+}
+
+// prove compares what the server holds with what was sent: by the server's own
+// checksum, else by reading everything back.
+func (d *delivery) prove(ctx context.Context, sum []byte) error {
+	if want := d.it.rec.SHA256; d.it.rec.Path == "" && want != fmt.Sprintf("%x", sum) {
+		return advise(ErrSource, nil, "the spooled bytes of %q have changed on this disk since they were accepted. Check the disk, cancel the job and hand them over again.", d.it.rec.Object.Name)
+	}
+	got, err := d.serverHash(ctx, d.it.rec.Object.Size)
+	if errors.Is(err, errors.ErrUnsupported) {
+		got, err = d.hashBack(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(got[:], sum) {
+		return errMismatch
+	}
+	return nil
+}
+
+// serverHash asks the server for the checksum of the first n bytes. It gets time
+// to read them at 10 MB/s.
+func (d *delivery) serverHash(ctx context.Context, n int64) ([sha256.Size]byte, error) {
+	h, ok := d.b.(Hasher)
+	if !ok {
+		return [sha256.Size]byte{}, errors.ErrUnsupported
+	}
+	call, stop := context.WithTimeout(ctx, d.q.cfg.Stall+time.Duration(n/10_000)*time.Millisecond)
+	defer stop()
+	return h.SHA256(call, d.it.rec.Object, d.it.rec.Handle, n)
+}
+
+// hashBack reads the whole object back. A server that ends early holds less than
+// it acknowledged: that is a mismatch, not a failure of the connection.
+func (d *delivery) hashBack(ctx context.Context) (got [sha256.Size]byte, err error) {
+	size := d.it.rec.Object.Size
+	if size == 0 {
+		return sha256.Sum256(nil), nil
+	}
+	r, err := d.readBack(ctx, d.it.rec.Object, d.it.rec.Handle, 0, size)
+	if err != nil {
+		return got, err
+	}
+	defer r.Close()
+	buf := d.q.buffer()
+	defer d.q.recycleOne(buf)
+	sum := sha256.New()
+	n, err := io.CopyBuffer(sum, io.LimitReader(r, size), buf[:slice])
+	if err == nil && n < size {
+		err = errMismatch
+	}
+	sum.Sum(got[:0])
+	return got, err
+}
+
+// readBack opens a stream of the server's bytes that ends when nothing comes for
+// the time of a stall.
+func (d *delivery) readBack(ctx context.Context, o Object, h Handle, offset, n int64) (io.ReadCloser, error) {
+	b, ok := d.b.(Reader)
+	if !ok {
+		return nil, advise(ErrPermanent, nil, "the destination offers neither a checksum nor a way to read %q back. Use another one.", o.Name)
+	}
+	ctx, give := context.WithCancelCause(ctx)
+	t := time.AfterFunc(d.q.cfg.Stall, func() {
+		give(fmt.Errorf("the server sent nothing back for %v", d.q.cfg.Stall))
+	})
+	r, err := b.ReadAt(ctx, o, h, offset, n)
+	if err != nil {
+		t.Stop()
+		give(nil)
+		return nil, because(ctx, err)
+	}
+	return &patient{r, t, d.q.cfg.Stall, ctx, give}, nil
+}
+
+// patient is a reader whose context ends when it gets nothing for too long.
+type patient struct {
+	io.ReadCloser
+	timer    *time.Timer
+	patience time.Duration
+	ctx      context.Context
+	give     context.CancelCauseFunc
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	p.timer.Reset(p.patience)
+	n, err := p.ReadCloser.Read(b)
+	if err != nil && err != io.EOF {
+		err = because(p.ctx, err)
+	}
+	return n, err
+}
+
+func (p *patient) Close() error {
+	p.timer.Stop()
+	defer p.give(nil)
+	return p.ReadCloser.Close()
+}

@@ -1,0 +1,238 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// wake makes the scheduler look again. It never blocks.
+func (q *Queue) wake() {
+	select {
+	case q.kick <- struct{}{}:
+	default:
+	}
+}
+
+// schedule starts what can run, in the order of acceptance, until the queue ends.
+func (q *Queue) schedule() {
+	defer q.work.Done()
+	for {
+		select {
+		case <-q.ctx.Done():
+			return
+		case <-q.kick:
+			q.startRunnable()
+			q.prune()
+		}
+	}
+}
+
+// startRunnable starts at most Concurrency uploading jobs, and as many clean-ups
+// beside them: a server that is down for one must not hold up the other.
+func (q *Queue) startRunnable() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	for _, j := range q.order {
+		if q.running >= q.cfg.Concurrency && q.aborting >= q.cfg.Concurrency {
+			return
+		}
+		if j.run != nil || now.Before(j.retryAt) {
+			continue
+		}
+		switch {
+		case j.state == Queued && q.running < q.cfg.Concurrency:
+			q.start(j, &q.running, q.attempt)
+		case j.state == Canceled && j.leftovers() && q.aborting < q.cfg.Concurrency:
+			q.start(j, &q.aborting, q.cleanUp)
+		}
+	}
+}
+
+// leftovers reports whether a canceled job may still have something on a server
+// or in the spool.
+func (j *job) leftovers() bool {
+	for _, it := range j.items {
+		if it.rec.Phase != phaseNew {
+			return true
+		}
+	}
+	return false
+}
+
+// start runs f on a job; q.mu is held. count is one of q's counters.
+func (q *Queue) start(j *job, count *int, f func(context.Context, *job)) {
+	ctx, cancel := context.WithCancel(q.ctx)
+	r := &run{cancel, make(chan struct{})}
+	j.run = r
+	*count++
+	q.work.Add(1)
+	go func() {
+		defer q.work.Done()
+		defer cancel()
+		f(ctx, j)
+		q.mu.Lock()
+		*count--
+		q.mu.Unlock()
+		q.release(j, r)
+	}()
+}
+
+// attempt works on a job until it is done, has failed, or was stopped.
+func (q *Queue) attempt(ctx context.Context, j *job) {
+	if q.transition(j, evStart, func(r *jobRecord) { r.Error = "" }) != nil {
+		return // paused or canceled a moment ago
+	}
+	q.mu.Lock()
+	j.rate = meter{}
+	q.mu.Unlock()
+	err := q.deliver(ctx, j)
+	if err == nil {
+		err = q.finish(j)
+	}
+	if err != nil {
+		q.settle(ctx, j, err)
+	}
+}
+
+// finish makes a delivered job done and deletes what it no longer needs.
+func (q *Queue) finish(j *job) error {
+	if q.state(j) == Uploading { // every item was proved before a restart
+		if err := q.transition(j, evVerify, nil); err != nil {
+			return err
+		}
+	}
+	err := q.transition(j, evFinish, func(r *jobRecord) { r.Finished = time.Now().UTC() })
+	if err == nil {
+		q.cfg.Log.Info("delivered", "job", j.rec.ID, "items", len(j.items))
+		q.deleteFiles(j)
+	}
+	return err
+}
+
+// settle decides what becomes of a job whose attempt ended early. A transition
+// that is refused means that a person was faster, and right.
+func (q *Queue) settle(ctx context.Context, j *job, err error) {
+	if ctx.Err() != nil || errors.Is(err, ErrState) {
+		q.transition(j, evBackOff, nil) //nolint:errcheck // see above
+		return
+	}
+	if permanent(err) {
+		failed := q.transition(j, evFail, func(r *jobRecord) { r.Finished, r.Error = time.Now().UTC(), err.Error() })
+		if failed == nil || errors.Is(failed, ErrState) {
+			q.cfg.Log.Warn("failed", "job", j.rec.ID, "error", err)
+			return
+		}
+		err = errors.Join(err, failed) // not on disk, so not so: later again
+	}
+	q.postpone(j, err)
+	q.transition(j, evBackOff, nil) //nolint:errcheck // see above
+}
+
+// postpone sets the time of the next attempt. It counts monotonic time, so that
+// a clock that is set neither hastens nor loses it.
+func (q *Queue) postpone(j *job, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delay := j.retry.after()
+	j.retryAt, j.lastErr = time.Now().Add(delay), err.Error()
+	time.AfterFunc(delay, q.wake)
+	q.cfg.Log.Info("trying again later", "job", j.rec.ID, "delay", delay, "error", err)
+	q.tell(j)
+}
+
+// cleanUp removes from the server, then from this disk, what a canceled job left.
+func (q *Queue) cleanUp(ctx context.Context, j *job) {
+	b, err := q.cfg.Backend(j.rec.Destination)
+	for n, it := range j.items {
+		if err != nil {
+			break
+		}
+		if it.rec.Phase != phaseNew {
+			err = q.abort(ctx, b, j, n)
+		}
+	}
+	if err == nil {
+		q.deleteFiles(j)
+		return
+	}
+	if ctx.Err() == nil {
+		q.postpone(j, fmt.Errorf("canceled, but the server still has a part of it: %w", err))
+	}
+}
+
+// abort removes an item from the server and notes it.
+func (q *Queue) abort(ctx context.Context, b Backend, j *job, n int) error {
+	it := j.items[n]
+	call, stop := context.WithTimeout(ctx, q.cfg.Stall)
+	defer stop()
+	if err := b.Abort(call, it.rec.Object, it.rec.Handle); err != nil && !errors.Is(err, ErrGone) {
+		return err
+	}
+	err := q.save(j, n, func(r *itemRecord) { r.Phase, r.Handle, r.Link = phaseNew, "", "" })
+	if err == nil {
+		q.setDone(j, it, 0)
+	}
+	return err
+}
+
+// save makes a change of an item durable. Only the run of the job calls it.
+func (q *Queue) save(j *job, n int, edit func(*itemRecord)) error {
+	it := j.items[n]
+	rec := it.rec
+	edit(&rec)
+	if err := q.store.update(func(tx *bbolt.Tx) error { return putItem(tx, j.rec.ID, n, rec) }); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	it.rec = rec
+	q.tell(j)
+	return nil
+}
+
+func (q *Queue) deleteFiles(j *job) {
+	for _, it := range j.items {
+		os.Remove(q.store.progress(it.rec.Object.ID))
+		if it.rec.Path == "" {
+			os.Remove(q.store.spool(it.rec.Object.ID)) // else the next start sweeps it
+		}
+	}
+}
+
+// prune forgets the oldest jobs that are over. Failed ones stay: somebody may
+// still want to retry them.
+func (q *Queue) prune() {
+	for _, j := range q.surplus() {
+		if err := q.store.update(func(tx *bbolt.Tx) error { return deleteJob(tx, j.rec) }); err != nil {
+			return // when the disk has room again
+		}
+		q.mu.Lock()
+		delete(q.jobs, j.rec.ID)
+		for i, other := range q.order {
+			if other == j {
+				q.order = append(q.order[:i], q.order[i+1:]...)
+				break
+			}
+		}
+		q.tell(j)
+		q.mu.Unlock()
+	}
+}
+
+func (q *Queue) surplus() []*job {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var over []*job
+	for _, j := range q.order {
+		if j.run == nil && (j.state == Done || j.state == Canceled && !j.leftovers()) {
+			over = append(over, j)
+		}
+	}
+	return over[:max(0, len(over)-q.cfg.History)]
+}
