@@ -51,9 +51,9 @@ test-windows: go ## vet and test the Windows builds under wine
 .PHONY: check
 check: go $(LINT) ## formatting, vet for three systems, linters, import rules, scripts
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not formatted; next: gofmt -w"; echo "$$out"; exit 1; }
-	@for os in linux windows darwin; do echo "vet and lint for $$os"; \
-	  GOOS=$$os CGO_ENABLED=0 go vet ./...; \
-	  GOOS=$$os CGO_ENABLED=0 $(LINT) run ./...; done
+	@bad=; for os in linux windows darwin; do echo "vet and lint for $$os"; \
+	  GOOS=$$os CGO_ENABLED=0 go vet ./... || bad=1; \
+	  GOOS=$$os CGO_ENABLED=0 $(LINT) run ./... || bad=1; done; [ -z "$$bad" ]
 	@for s in $$(git ls-files '*.sh' .ci/run); do bash -n "$$s"; done
 	@go mod verify >/dev/null
 	@go test -count=1 .
