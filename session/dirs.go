@@ -22,28 +22,35 @@ func (s Session) RuntimeDir() (string, error) {
 		return "", fmt.Errorf("runtime directory of %s: %w", s, err)
 	}
 	dir := filepath.Join(root, s.leaf())
-	if err := s.makePrivate(dir); err != nil {
-		return "", fmt.Errorf("runtime directory of %s: %w", s, err)
+	// One after the other: nothing is made inside a directory that is not ours.
+	for _, d := range []string{root, dir} {
+		if err := s.makePrivate(d); err != nil {
+			return "", fmt.Errorf("runtime directory of %s: %w", s, err)
+		}
 	}
 	return dir, nil
 }
 
-// runtimeRoot returns the verified directory that holds the runtime directories
-// of all sessions of this user.
+// runtimeRoot tells which directory holds the runtime directories of all sessions
+// of this user, without making it. Nobody else can exchange what is in there.
 func (s Session) runtimeRoot() (string, error) {
 	if s.runtime == "" {
-		return s.systemRuntime()
+		return s.systemRoot()
 	}
 	if !filepath.IsAbs(s.runtime) {
 		return "", fmt.Errorf("BERTH_RUNTIME=%s: must be an absolute path", s.runtime)
 	}
-	root := filepath.Join(s.runtime, "berth")
-	for _, dir := range []string{s.runtime, root} {
-		if err := s.makePrivate(dir); err != nil {
-			return "", err
-		}
+	return filepath.Join(s.runtime, "berth"), s.makePrivate(s.runtime)
+}
+
+// MachineDir returns a directory in which every user may make files and nobody can
+// remove another's, for what is one per machine. Whoever comes first owns a name
+// there, so a file in it proves nothing; it can only be a lock.
+func (s Session) MachineDir() (string, error) {
+	if s.runtime != "" {
+		return s.runtime, s.makePrivate(s.runtime)
 	}
-	return root, nil
+	return machineRoot()
 }
 
 // StateDir returns the directory that keeps this user's jobs, made and verified

@@ -62,6 +62,15 @@ func cleanName(name string) (string, error) {
 	return folded, nil
 }
 
+// CheckApp fails with [ErrName] unless app can be part of file and object names.
+// The rule is that of session names, in lower case.
+func CheckApp(app string) error {
+	if !validName(app) || app == "" || deviceName(app) {
+		return fmt.Errorf("%w: application %q: use 1 to 32 of a-z, 0-9, '.', '_' and '-', not starting with '.' or '-'", ErrName, app)
+	}
+	return nil
+}
+
 func validName(s string) bool {
 	if len(s) > 32 || strings.HasPrefix(s, ".") || strings.HasPrefix(s, "-") || strings.HasSuffix(s, ".") {
 		return false

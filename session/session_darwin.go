@@ -39,21 +39,20 @@ func describe(user, login string) string { return "uid " + user + ", login " + l
 // it: on macOS, a set-user-id program.
 func (Session) Elevated() bool { return os.Geteuid() != os.Getuid() }
 
-// systemRuntime returns the root in the per-user temporary directory of the system.
-// getconf is asked because TMPDIR is the caller's to change, and two processes of
-// one user must come to the same answer.
-func (s Session) systemRuntime() (string, error) {
+// systemRoot tells where the runtime directories of this user belong: in the
+// system's per-user temporary directory. getconf is asked because TMPDIR is the
+// caller's to change, and two processes of one user must come to the same answer.
+func (s Session) systemRoot() (string, error) {
 	out, err := exec.Command("/usr/bin/getconf", "DARWIN_USER_TEMP_DIR").Output()
 	if err != nil {
 		return "", fmt.Errorf("per-user temporary directory: getconf: %w", err)
 	}
 	temp := filepath.Clean(strings.TrimSpace(string(out)))
-	if err := verifyPrivate(temp); err != nil {
-		return "", err
-	}
-	root := filepath.Join(temp, "berth")
-	return root, s.makePrivate(root)
+	return filepath.Join(temp, "berth"), verifyPrivate(temp)
 }
+
+// machineRoot is a directory of the system in which every user may make files.
+func machineRoot() (string, error) { return "/Users/Shared", verifyShared("/Users/Shared") }
 
 const support = "Library/Application Support/Berth"
 

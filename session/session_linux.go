@@ -19,26 +19,26 @@ func describe(user, _ string) string { return "uid " + user }
 // it: on Linux, a set-user-id program.
 func (Session) Elevated() bool { return os.Geteuid() != os.Getuid() }
 
-// systemRuntime returns the root below the system's runtime directory of the user.
-// XDG_RUNTIME_DIR is not asked: cron jobs, sudo and services lack it, and two
-// processes of one user must come to the same answer.
-func (s Session) systemRuntime() (string, error) {
+// systemRoot tells where the runtime directories of this user belong, and verifies
+// the directory around them. XDG_RUNTIME_DIR is not asked: cron jobs, sudo and
+// services lack it, and two processes of one user must come to the same answer.
+func (s Session) systemRoot() (string, error) {
 	user := filepath.Join("/run/user", s.user)
 	if inMemory(user) {
-		if err := verifyPrivate(user); err != nil {
-			return "", err
-		}
-		root := filepath.Join(user, "berth")
-		return root, s.makePrivate(root)
+		return filepath.Join(user, "berth"), verifyPrivate(user)
 	}
-	root := filepath.Join("/dev/shm", "berth-"+s.user)
 	if s.user == "0" && inMemory("/run") {
-		root = "/run/berth"
+		return "/run/berth", verifyShared("/run")
 	}
-	if err := verifyShared(filepath.Dir(root)); err != nil {
-		return "", err
+	return filepath.Join("/dev/shm", "berth-"+s.user), verifyShared("/dev/shm")
+}
+
+// machineRoot is a directory of the system in which every user may make files.
+func machineRoot() (string, error) {
+	if info, err := os.Lstat("/run/lock"); err == nil && info.Mode().Perm()&0o002 != 0 && inMemory("/run/lock") {
+		return "/run/lock", verifyShared("/run/lock")
 	}
-	return root, s.makePrivate(root)
+	return "/dev/shm", verifyShared("/dev/shm")
 }
 
 // inMemory reports whether path is on a file system that no restart survives. A

@@ -27,21 +27,19 @@ func describe(user, login string) string { return "user " + user + ", logon sess
 // user's token.
 func (Session) Elevated() bool { return windows.GetCurrentProcessToken().IsElevated() }
 
-// systemRuntime returns the root in the user's local profile. It lies on disk, so
-// only short-lived files belong there; objects have names instead ([Session.Object]).
-func (s Session) systemRuntime() (string, error) {
+// systemRoot tells where the runtime directories of this user belong: in the local
+// profile. It lies on disk, so only short-lived files belong there; what must die
+// with its holders has a name instead ([Session.Object]).
+func (s Session) systemRoot() (string, error) {
 	base, err := stateBase()
 	if err != nil {
 		return "", err
 	}
-	root := filepath.Join(base, "run")
-	for _, dir := range []string{base, root} {
-		if err := s.makePrivate(dir); err != nil {
-			return "", err
-		}
-	}
-	return root, nil
+	return filepath.Join(base, "run"), s.makePrivate(base)
 }
+
+// machineRoot is not used: what is shared by all users are kernel objects.
+func machineRoot() (string, error) { return machineConfig() }
 
 func stateBase() (string, error) { return known(windows.FOLDERID_LocalAppData) }
 
