@@ -53,7 +53,10 @@ func (s *Server) mux(f face) *http.ServeMux {
 		return m
 	}
 	m.Handle("POST "+visitPath, s.handle((*Server).visit))
-	m.Handle("/", s.config.Monitor)
+	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		patient(w)
+		s.config.Monitor.ServeHTTP(w, r)
+	})
 	return m
 }
 
