@@ -1,0 +1,33 @@
+//go:build darwin && cgo
+
+package tray
+
+import (
+	"context"
+
+	"github.com/getlantern/systray"
+)
+
+// host runs AppKit's event loop, which must have the main thread. The library
+// can leave it only by ending the process, after calling exit.
+func (t *tray) host(ctx context.Context) error {
+	go func() {
+		<-ctx.Done()
+		systray.Quit()
+	}()
+	systray.Run(func() {
+		t.build(ctx, library{})
+		t.show(true)
+	}, func() {
+		if t.cfg.Exit != nil {
+			t.cfg.Exit()
+		}
+	})
+	return nil
+}
+
+func iconBytes(m mood) []byte { return iconPNG(m) }
+
+func cutTooltip(s string) string { return s }
+
+func escape(s string) string { return s }

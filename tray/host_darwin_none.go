@@ -1,0 +1,8 @@
+//go:build darwin && !cgo
+
+package tray
+
+import "context"
+
+// host has nothing to show: AppKit is out of reach without cgo.
+func (t *tray) host(context.Context) error { return ErrNoTray }

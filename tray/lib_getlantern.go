@@ -1,0 +1,29 @@
+//go:build windows || (darwin && cgo) || (linux && tray_gtk)
+
+package tray
+
+import "github.com/getlantern/systray"
+
+// library is github.com/getlantern/systray.
+type library struct{}
+
+func (library) add(parent item, title string) (item, <-chan struct{}) {
+	var it *systray.MenuItem
+	if parent == nil {
+		it = systray.AddMenuItem(escape(title), "")
+	} else {
+		it = parent.(escaped).MenuItem.AddSubMenuItem(escape(title), "")
+	}
+	return escaped{it}, it.ClickedCh
+}
+
+func (library) separator() { systray.AddSeparator() }
+
+func (library) icon(m mood) { systray.SetIcon(iconBytes(m)) }
+
+func (library) tooltip(s string) { systray.SetTooltip(cutTooltip(s)) }
+
+// escaped is an item whose titles are shown as they are.
+type escaped struct{ *systray.MenuItem }
+
+func (e escaped) SetTitle(s string) { e.MenuItem.SetTitle(escape(s)) }
