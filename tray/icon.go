@@ -12,7 +12,9 @@ import (
 // Icons are drawn here rather than kept as files: five moods in two formats
 // and two sizes stay in step, and the whole picture is in the source.
 
-// iconPNG is the icon as Linux and macOS want it.
+// iconPNG is the icon as Linux and macOS want it. The size is the same for all
+// moods on purpose: the Linux library overwrites the pixels of the last icon
+// while a panel may be reading them, which is safe only in place.
 func iconPNG(m mood) []byte {
 	var b bytes.Buffer
 	// Encoding into memory cannot fail, and NRGBA is always encodable.

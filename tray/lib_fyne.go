@@ -24,7 +24,12 @@ func (library) add(parent item, title string) (item, <-chan struct{}) {
 
 func (library) separator() { systray.AddSeparator() }
 
-func (library) icon(m mood) { systray.SetIcon(iconPNG(m)) }
+// icon survives a bus that has just gone, at which the library panics after it
+// has taken the new icon in: the next bus gets it.
+func (library) icon(m mood) {
+	defer func() { _ = recover() }()
+	systray.SetIcon(iconPNG(m))
+}
 
 func (library) tooltip(s string) { systray.SetTooltip(s) }
 

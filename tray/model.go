@@ -84,16 +84,20 @@ func (m *model) reset(jobs []control.Job) {
 // apply takes in one event of the watch stream.
 func (m *model) apply(e control.Event) {
 	switch {
-	case e.Type == "job" && e.Job != nil:
+	case e.Type == control.EventJob && e.Job != nil:
 		before, known := m.jobs[e.Job.ID]
 		m.jobs[e.Job.ID] = *e.Job
 		if known && before.State == e.Job.State {
 			return // progress moves no rows
 		}
-	case e.Type == "removed":
+	case e.Type == control.EventRemoved:
 		delete(m.jobs, e.ID)
-	case e.Type == "draining":
+	case e.Type == control.EventDraining:
 		m.draining = true
+	case e.Type == control.EventLost:
+		m.leave()
+	case e.Type == control.EventReady: // a client's stream found the next controller
+		m.away, m.draining = false, false
 	}
 	m.assign()
 }

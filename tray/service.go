@@ -66,12 +66,12 @@ func watch(ctx context.Context, s control.Jobs, send func(update) bool) (ready b
 			if !send(update{event: &e}) {
 				return ready
 			}
-		case e.Type == "ready":
+		case e.Type == control.EventReady:
 			ready = true
 			if !send(update{jobs: jobs}) {
 				return ready
 			}
-		case e.Type == "job" && e.Job != nil:
+		case e.Type == control.EventJob && e.Job != nil:
 			jobs = append(jobs, *e.Job)
 		}
 	}
