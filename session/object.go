@@ -27,6 +27,6 @@ func (s Session) isolation() string {
 		return ""
 	}
 	h := fnv.New64a()
-	h.Write([]byte(s.runtime)) //nolint:errcheck // a hash never fails
+	h.Write([]byte(s.runtime))
 	return strconv.FormatUint(h.Sum64(), 36)
 }

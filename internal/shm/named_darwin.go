@@ -1,0 +1,3 @@
+package shm
+
+const fileMode = 0o600

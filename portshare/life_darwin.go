@@ -1,0 +1,3 @@
+package portshare
+
+const lockMode = 0o600
