@@ -40,6 +40,9 @@ type Fixture struct {
 	Occupy func(t *testing.T, o transfer.Object, content []byte)
 	// Rewinds says that Open goes back to its limit.
 	Rewinds bool
+	// Shared says that committed objects lie among other people's files: Abort
+	// leaves them.
+	Shared bool
 	// Orphans says that a Begin whose answer was lost leaves something that
 	// nobody can find again.
 	Orphans bool

@@ -45,7 +45,10 @@ func tooMuch(t *testing.T, b *bench) {
 	o, content := NewObject("long.bin", 100_000)
 	h := b.begin(t, o)
 	u := b.open(t, testContext(t), o, h, o.Size)
-	_, err := u.Write(append(content[:len(content):len(content)], 1))
+	if _, err := u.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	_, err := u.Write([]byte{1})
 	if err = errors.Join(err, u.Close()); err == nil {
 		t.Fatal("one byte more than announced was taken")
 	}
@@ -150,7 +153,7 @@ func foreignPrefix(t *testing.T, b *bench) {
 		return
 	}
 	for _, size := range []int{100_000, 1 << 20, 3 << 20} {
-		o, content := NewObject("foreign.bin", 1<<20)
+		o, content := NewObject(fmt.Sprintf("foreign %d.bin", size), 1<<20)
 		h := b.begin(t, o)
 		b.reopen(t, o, h)
 		b.Plant(t, o, h, make([]byte, size))

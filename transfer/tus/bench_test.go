@@ -2,7 +2,6 @@ package tus_test
 
 import (
 	"context"
-	"os"
 	"testing"
 
 	"berth/transfer/transfertest"
@@ -11,16 +10,7 @@ import (
 )
 
 func BenchmarkUpload1GiB(b *testing.B) {
-	dir, err := os.MkdirTemp("/dev/shm", "berth-bench-")
-	if err != nil {
-		b.Skip("no memory file system")
-	}
-	defer os.RemoveAll(dir)
-	s, err := servers.TUSProcess(b.Context(), dir)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Stop()
+	s := servers.Memory(b, servers.TUSProcess)
 	backend, err := tus.New(tus.Config{URL: s.URL, Authorization: func(context.Context) (string, error) { return "Bearer " + s.Password, nil }})
 	if err != nil {
 		b.Fatal(err)

@@ -53,7 +53,7 @@ type Starter func(ctx context.Context, dir string) (*Server, error)
 
 // Kinds are all starters by name.
 func Kinds() map[string]Starter {
-	return map[string]Starter{"tusd": TUS}
+	return map[string]Starter{"tusd": TUS, "vsftpd": VSFTPD, "sshd": SSHD}
 }
 
 // Start runs a server for t. What is missing skips the test by name, or fails it
@@ -79,6 +79,26 @@ func Start(t testing.TB, start Starter) *Server {
 			t.Logf("%s said:\n%s", s.Kind, s.Log())
 		}
 	})
+	return s
+}
+
+// Memory runs a server for a benchmark, with its files in memory where there is
+// such a place: the disk isn't what is measured.
+func Memory(b *testing.B, start Starter) *Server {
+	b.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "berth-bench-")
+	if err != nil {
+		return Start(b, start)
+	}
+	b.Cleanup(func() { os.RemoveAll(dir) })
+	s, err := start(context.Background(), dir)
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		b.Skip(err)
+	}
+	b.Cleanup(func() { s.Stop() })
 	return s
 }
 
