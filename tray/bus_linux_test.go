@@ -426,9 +426,9 @@ func TestIconTellsTheMood(t *testing.T) {
 			seen[pix] = true
 			return fresh
 		})
-		if tip := icon.property("ToolTip").String(); !strings.Contains(tip, "Berth: "+c.header) {
-			t.Errorf("the tooltip for %s is %s", c.state, tip)
-		}
+		eventually(t, "a tooltip for "+c.state, func() bool {
+			return strings.Contains(icon.property("ToolTip").String(), "Berth: "+c.header)
+		})
 	}
 	p.end()
 }
