@@ -1,0 +1,57 @@
+package shm
+
+import (
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+)
+
+type platformHandle windows.Handle
+
+const (
+	noHandle platformHandle = ^platformHandle(0)
+)
+
+func newSegment(size int) (*Segment, error) {
+	h, err := windows.CreateFileMapping(windows.InvalidHandle, nil, windows.PAGE_READWRITE,
+		uint32(uint64(size)>>32), uint32(uint64(size)), nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: a section of %d bytes: %w", ErrMemory, size, err)
+	}
+	return openSegment(platformHandle(h), size, ReadWrite)
+}
+
+func openSegment(h platformHandle, size int, access Access) (*Segment, error) {
+	s := &Segment{handle: h, size: size, access: access}
+	if err := s.mapMemory(); err != nil {
+		_ = closeHandle(h)
+		return nil, err
+	}
+	return s, nil
+}
+
+// mapMemory maps exactly size bytes: a section can't shrink, and one that is
+// shorter than announced refuses the map.
+func (s *Segment) mapMemory() error {
+	access := uint32(windows.FILE_MAP_READ)
+	if s.access == ReadWrite {
+		access |= windows.FILE_MAP_WRITE
+	}
+	addr, err := windows.MapViewOfFile(windows.Handle(s.handle), access, 0, 0, uintptr(s.size))
+	if err != nil {
+		return fmt.Errorf("%w: map %d bytes: %w", ErrMemory, s.size, err)
+	}
+	s.mapped = addr
+	// SAFETY: the view is size bytes long, lies outside the Go heap and lives until unmap.
+	s.b = unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&addr))), s.size)
+	return nil
+}
+
+func (s *Segment) unmap() error { return windows.UnmapViewOfFile(s.mapped.(uintptr)) }
+
+// seal does nothing: a section knows no seals, and the peer's handle is a
+// duplicate with the rights that it was given.
+func (s *Segment) seal() error { return nil }
+
+func closeHandle(h platformHandle) error { return windows.CloseHandle(windows.Handle(h)) }

@@ -1,0 +1,22 @@
+package ipc
+
+import "time"
+
+// bell is how one end of a lane sleeps in the kernel until the other wakes it.
+// Where the system has nothing that two processes could share for this, sleep
+// answers false at once and the end waits for a doorbell frame instead.
+type bell interface {
+	// sleep waits until this end's wake word is no longer asleep, at most d.
+	// It may return early; it answers false when it can't sleep at all.
+	sleep(d time.Duration) bool
+	wakeSelf()
+	wakePeer()
+	close() error
+}
+
+const (
+	spinTime  = 20 * time.Microsecond
+	hitTime   = 50 * time.Microsecond // a wait this short would have been worth a spin
+	warmTime  = 10 * time.Millisecond // after this long in the kernel, wait for a doorbell
+	watchTime = time.Millisecond      // how long a hot lane may be without a leader
+)

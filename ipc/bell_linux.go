@@ -1,0 +1,42 @@
+package ipc
+
+import (
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	futexWaitOp = 0
+	futexWakeOp = 1
+)
+
+// futexBell sleeps on the wake words themselves.
+type futexBell struct{ rx, tx *atomic.Uint32 }
+
+func newBell(rx, tx *atomic.Uint32, _ []uintptr) (bell, error) { return futexBell{rx, tx}, nil }
+
+// sleep goes through the scheduler: a wait that the runtime does not know of would
+// stop every garbage collection.
+func (f futexBell) sleep(d time.Duration) bool {
+	ts := unix.NsecToTimespec(int64(d))
+	// SAFETY: the word lies in the lane, which stays mapped while somebody leads; ts outlives the call.
+	_, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(f.rx)), futexWaitOp, asleep, uintptr(unsafe.Pointer(&ts)), 0, 0)
+	return true
+}
+
+func (f futexBell) wakeSelf()  { futexWake(f.rx) }
+func (f futexBell) wakePeer()  { futexWake(f.tx) }
+func (futexBell) close() error { return nil }
+
+// futexWake never blocks, so the scheduler need not know.
+func futexWake(w *atomic.Uint32) {
+	// SAFETY: the word lies in the lane, which the caller keeps mapped.
+	_, _, _ = unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(w)), futexWakeOp, 1, 0, 0, 0)
+}
+
+// yield lets somebody else run on this core: on a machine with one core left that
+// somebody is the peer.
+func yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }

@@ -1,0 +1,223 @@
+//go:build unix
+
+package ipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/session"
+)
+
+// writeTimeout is how long a peer may leave a control frame unread.
+const writeTimeout = 5 * time.Second
+
+// unixConn is a control stream over a Unix socket.
+type unixConn struct {
+	c       *net.UnixConn
+	raw     syscall.RawConn
+	ring    func(fd uintptr)
+	oob     []byte
+	handles []uintptr // came with bytes already read, not yet given to a frame
+	mu      sync.Mutex
+}
+
+func newUnixConn(c *net.UnixConn) (*unixConn, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	bell := encodeHead(frameDoorbell, 0, 0)
+	ring := func(fd uintptr) { _, _ = unix.Write(int(fd), bell[:]) }
+	return &unixConn{c: c, raw: raw, ring: ring, oob: make([]byte, unix.CmsgSpace(maxHandles*4))}, nil
+}
+
+func (u *unixConn) read() (frame, error) {
+	f, n, err := readFrame(u)
+	if err == nil && n != len(u.handles) {
+		err = fmt.Errorf("%w: %d handles came where %d were announced", ErrProtocol, len(u.handles), n)
+	}
+	f.handles, u.handles = u.handles, nil
+	if err != nil {
+		closeHandles(f.handles)
+		return frame{}, err
+	}
+	return f, nil
+}
+
+// Read receives bytes and collects the descriptors beside them.
+func (u *unixConn) Read(b []byte) (int, error) {
+	n, oobn, flags, _, err := u.c.ReadMsgUnix(b, u.oob)
+	if oobn > 0 {
+		if err := u.collect(u.oob[:oobn]); err != nil {
+			return n, err
+		}
+	}
+	if flags&unix.MSG_CTRUNC != 0 {
+		return n, fmt.Errorf("%w: more descriptors than this process may have", ErrProtocol)
+	}
+	if err == nil && n == 0 && len(b) > 0 {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (u *unixConn) collect(oob []byte) error {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	for i := range messages {
+		fds, err := unix.ParseUnixRights(&messages[i])
+		if err != nil {
+			continue
+		}
+		for _, fd := range fds {
+			unix.CloseOnExec(fd)
+			u.handles = append(u.handles, uintptr(fd))
+		}
+	}
+	if len(u.handles) > maxHandles {
+		return fmt.Errorf("%w: %d descriptors with one frame", ErrProtocol, len(u.handles))
+	}
+	return nil
+}
+
+func (u *unixConn) write(kind uint8, body []byte, grants ...grant) error {
+	head := encodeHead(kind, len(grants), len(body))
+	var oob []byte
+	if len(grants) > 0 {
+		fds := make([]int, len(grants))
+		for i, g := range grants {
+			fds[i] = int(g.handle)
+		}
+		oob = unix.UnixRights(fds...)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	_ = u.c.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, _, err := u.c.WriteMsgUnix(append(head[:], body...), oob, nil)
+	return err
+}
+
+func (u *unixConn) doorbell() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	_ = u.raw.Control(u.ring)
+}
+
+func (u *unixConn) close() error { return u.c.Close() }
+
+func closeHandles(handles []uintptr) {
+	for _, h := range handles {
+		_ = unix.Close(int(h))
+	}
+}
+
+func dialConn(ctx context.Context, endpoint string) (conn, int, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", endpoint)
+	if err != nil {
+		return nil, 0, err
+	}
+	uc := c.(*net.UnixConn)
+	pid, err := checkPeer(uc)
+	if err != nil {
+		_ = c.Close()
+		return nil, 0, err
+	}
+	u, err := newUnixConn(uc)
+	return u, pid, err
+}
+
+// checkPeer refuses a process of another user.
+func checkPeer(c *net.UnixConn) (pid int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	uid := -1
+	if ctlErr := raw.Control(func(fd uintptr) { uid, pid, err = peerOf(int(fd)) }); ctlErr != nil {
+		return 0, ctlErr
+	}
+	if err != nil {
+		return 0, fmt.Errorf("ask who is at the other end of the socket: %w", err)
+	}
+	if uid != os.Getuid() {
+		return 0, fmt.Errorf("%w: the other end of the socket belongs to uid %d, not to uid %d", ErrRefused, uid, os.Getuid())
+	}
+	return pid, nil
+}
+
+// listener accepts companions on a socket in the runtime directory.
+type listener struct {
+	l    *net.UnixListener
+	path string
+}
+
+// endpointIn is where the engine of a session listens.
+func endpointIn(s session.Session) (string, error) {
+	dir, err := s.RuntimeDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "engine.sock"), nil
+}
+
+// listen replaces a socket that a dead engine left behind; the instance lock of
+// the controller says that there is no living one.
+func listen(path string) (*listener, error) {
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return &listener{l, path}, nil
+}
+
+func (l *listener) accept() (conn, peer, error) {
+	c, err := l.l.AcceptUnix()
+	if err != nil {
+		return nil, peer{}, err
+	}
+	pid, err := checkPeer(c)
+	if err != nil {
+		_ = c.Close()
+		return nil, peer{}, fmt.Errorf("%w: %w", errStranger, err)
+	}
+	p, err := watchProcess(c, pid)
+	if err != nil {
+		_ = c.Close()
+		return nil, peer{}, fmt.Errorf("%w: %w", errStranger, err)
+	}
+	u, err := newUnixConn(c)
+	if err != nil {
+		return nil, peer{}, errors.Join(errStranger, err, p.release())
+	}
+	return u, p, nil
+}
+
+func (l *listener) endpoint() string { return l.path }
+func (l *listener) close() error     { return l.l.Close() }
+
+// laneEvents is for systems whose lanes need kernel objects of their own.
+func laneEvents() (own []uintptr, grants []grant, err error) { return nil, nil, nil }
+
+// eventsFrom are those of them that came with a welcome.
+func eventsFrom([]uintptr) []uintptr { return nil }

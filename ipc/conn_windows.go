@@ -1,0 +1,298 @@
+package ipc
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+
+	"berth/session"
+)
+
+const (
+	writeTimeout = 5 * time.Second
+	pipePrefix   = `\\.\pipe\berth-`
+	pipeBuffer   = 64 << 10
+)
+
+// pipeConn is a control stream over a named pipe. target is the companion's
+// process in the engine, 0 in a companion.
+type pipeConn struct {
+	f      *os.File
+	target windows.Handle
+	mu     sync.Mutex
+}
+
+func (p *pipeConn) read() (frame, error) {
+	f, n, err := readFrame(p.f)
+	if err != nil || n == 0 {
+		return f, err
+	}
+	if p.target != 0 || len(f.body) < 8*n {
+		return frame{}, fmt.Errorf("%w: %d handles in a frame of %d bytes", ErrProtocol, n, len(f.body))
+	}
+	rest := f.body[len(f.body)-8*n:]
+	f.body = f.body[:len(f.body)-8*n]
+	for i := range n {
+		f.handles = append(f.handles, uintptr(le.Uint64(rest[8*i:])))
+	}
+	return f, nil
+}
+
+func (p *pipeConn) write(kind uint8, body []byte, grants ...grant) error {
+	for i, g := range grants {
+		h, err := p.give(g)
+		if err != nil {
+			p.takeBack(body[len(body)-8*i:])
+			return err
+		}
+		body = le.AppendUint64(body, uint64(h))
+	}
+	head := encodeHead(kind, len(grants), len(body))
+	err := p.send(append(head[:], body...))
+	if err != nil {
+		p.takeBack(body[len(body)-8*len(grants):])
+	}
+	return err
+}
+
+func (p *pipeConn) send(b []byte) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = p.f.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, err := p.f.Write(b)
+	return err
+}
+
+// give duplicates a handle into the companion with no more rights than it needs.
+func (p *pipeConn) give(g grant) (h windows.Handle, err error) {
+	access := map[rights]uint32{
+		rightsWrite: windows.FILE_MAP_READ | windows.FILE_MAP_WRITE,
+		rightsRead:  windows.FILE_MAP_READ,
+		rightsEvent: windows.EVENT_MODIFY_STATE | windows.SYNCHRONIZE,
+	}[g.rights]
+	err = windows.DuplicateHandle(windows.CurrentProcess(), windows.Handle(g.handle), p.target, &h, access, false, 0)
+	if err != nil {
+		return 0, fmt.Errorf("pass a handle to the companion: %w", err)
+	}
+	return h, nil
+}
+
+// takeBack closes handles in the companion that it will never hear of.
+func (p *pipeConn) takeBack(values []byte) {
+	for ; len(values) >= 8; values = values[8:] {
+		var h windows.Handle
+		if windows.DuplicateHandle(p.target, windows.Handle(le.Uint64(values)), windows.CurrentProcess(), &h,
+			0, false, windows.DUPLICATE_CLOSE_SOURCE|windows.DUPLICATE_SAME_ACCESS) == nil {
+			_ = windows.CloseHandle(h)
+		}
+	}
+}
+
+func (p *pipeConn) doorbell() {
+	head := encodeHead(frameDoorbell, 0, 0)
+	_ = p.send(head[:])
+}
+
+func (p *pipeConn) close() error { return p.f.Close() }
+
+func closeHandles(handles []uintptr) {
+	for _, h := range handles {
+		_ = windows.CloseHandle(windows.Handle(h))
+	}
+}
+
+// dialConn opens the pipe; all instances are busy for a moment between two clients.
+func dialConn(ctx context.Context, endpoint string) (conn, int, error) {
+	if !strings.HasPrefix(endpoint, pipePrefix) {
+		return nil, 0, fmt.Errorf("%w: %q is not the pipe of an engine", ErrAddress, endpoint)
+	}
+	name, err := windows.UTF16PtrFromString(endpoint)
+	if err != nil {
+		return nil, 0, err
+	}
+	for {
+		h, err := windows.CreateFile(name, windows.GENERIC_READ|windows.GENERIC_WRITE, 0, nil, windows.OPEN_EXISTING,
+			windows.FILE_FLAG_OVERLAPPED|windows.SECURITY_SQOS_PRESENT|windows.SECURITY_IDENTIFICATION, 0)
+		if err == nil {
+			var pid uint32
+			_ = windows.GetNamedPipeServerProcessId(h, &pid)
+			return &pipeConn{f: os.NewFile(uintptr(h), endpoint)}, int(pid), nil
+		}
+		if !errors.Is(err, windows.ERROR_PIPE_BUSY) {
+			return nil, 0, &os.PathError{Op: "open", Path: endpoint, Err: err}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, 0, context.Cause(ctx)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// listener makes one instance of the pipe after the other.
+type listener struct {
+	path string
+	sa   *windows.SecurityAttributes
+	stop windows.Handle // manual-reset event
+	mu   sync.Mutex
+	next windows.Handle // the instance that waits for a client, 0 before the first
+	once sync.Once
+}
+
+// endpointIn makes a name up: who has not read it from the port record can't guess it.
+func endpointIn(session.Session) (string, error) {
+	return pipePrefix + strings.ToLower(rand.Text()), nil
+}
+
+func listen(path string) (*listener, error) {
+	user, err := windows.GetCurrentProcessToken().GetTokenUser()
+	if err != nil {
+		return nil, err
+	}
+	sd, err := windows.SecurityDescriptorFromString("D:P(A;;GA;;;" + user.User.Sid.String() + ")(A;;GA;;;SY)")
+	if err != nil {
+		return nil, err
+	}
+	sa := &windows.SecurityAttributes{SecurityDescriptor: sd}
+	sa.Length = uint32(unsafe.Sizeof(*sa))
+	stop, err := windows.CreateEvent(nil, 1, 0, nil)
+	if err != nil {
+		return nil, err
+	}
+	l := &listener{path: path, sa: sa, stop: stop}
+	if l.next, err = l.instance(windows.FILE_FLAG_FIRST_PIPE_INSTANCE); err != nil {
+		_ = windows.CloseHandle(stop)
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *listener) instance(flags uint32) (windows.Handle, error) {
+	name, err := windows.UTF16PtrFromString(l.path)
+	if err != nil {
+		return 0, err
+	}
+	h, err := windows.CreateNamedPipe(name, windows.PIPE_ACCESS_DUPLEX|windows.FILE_FLAG_OVERLAPPED|flags,
+		windows.PIPE_TYPE_BYTE|windows.PIPE_REJECT_REMOTE_CLIENTS, windows.PIPE_UNLIMITED_INSTANCES,
+		pipeBuffer, pipeBuffer, 0, l.sa)
+	if err != nil {
+		return 0, &os.PathError{Op: "create", Path: l.path, Err: err}
+	}
+	return h, nil
+}
+
+func (l *listener) accept() (conn, peer, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.next == 0 {
+		h, err := l.instance(0)
+		if err != nil {
+			return nil, peer{}, err
+		}
+		l.next = h
+	}
+	if err := l.wait(l.next); err != nil {
+		_ = windows.CloseHandle(l.next)
+		l.next = 0
+		return nil, peer{}, err
+	}
+	h := l.next
+	// The next instance first: with none, a client that comes now would find no pipe.
+	l.next, _ = l.instance(0)
+	target, p, err := clientOf(h)
+	if err != nil {
+		_ = windows.CloseHandle(h)
+		return nil, peer{}, fmt.Errorf("%w: %w", errStranger, err)
+	}
+	return &pipeConn{f: os.NewFile(uintptr(h), l.path), target: target}, p, nil
+}
+
+// wait returns when a client has connected to h or the listener was closed.
+func (l *listener) wait(h windows.Handle) error {
+	done, err := windows.CreateEvent(nil, 1, 0, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = windows.CloseHandle(done) }()
+	o := &windows.Overlapped{HEvent: done}
+	switch err := windows.ConnectNamedPipe(h, o); {
+	case err == nil, errors.Is(err, windows.ERROR_PIPE_CONNECTED):
+		return nil
+	case !errors.Is(err, windows.ERROR_IO_PENDING):
+		return err
+	}
+	n, err := windows.WaitForMultipleObjects([]windows.Handle{l.stop, done}, false, windows.INFINITE)
+	if err != nil || n == windows.WAIT_OBJECT_0 {
+		_ = windows.CancelIoEx(h, o)
+		var ignored uint32
+		_ = windows.GetOverlappedResult(h, o, &ignored, true)
+		return errors.Join(err, os.ErrClosed)
+	}
+	var ignored uint32
+	return windows.GetOverlappedResult(h, o, &ignored, true)
+}
+
+// clientOf opens the process at the other end, in this terminal session only.
+func clientOf(h windows.Handle) (windows.Handle, peer, error) {
+	var pid, its, ours uint32
+	if err := windows.GetNamedPipeClientProcessId(h, &pid); err != nil {
+		return 0, peer{}, err
+	}
+	if err := errors.Join(windows.ProcessIdToSessionId(pid, &its), windows.ProcessIdToSessionId(windows.GetCurrentProcessId(), &ours)); err != nil {
+		return 0, peer{}, err
+	}
+	if its != ours {
+		return 0, peer{}, fmt.Errorf("%w: process %d runs in session %d, not in %d", ErrRefused, pid, its, ours)
+	}
+	process, err := windows.OpenProcess(windows.PROCESS_DUP_HANDLE|windows.SYNCHRONIZE, false, pid)
+	if err != nil {
+		return 0, peer{}, fmt.Errorf("open process %d: %w", pid, err)
+	}
+	return process, peer{pid: int(pid), release: func() error { return windows.CloseHandle(process) }}, nil
+}
+
+func (l *listener) endpoint() string { return l.path }
+
+func (l *listener) close() error {
+	l.once.Do(func() {
+		_ = windows.SetEvent(l.stop)
+		l.mu.Lock() // accept has left
+		defer l.mu.Unlock()
+		if l.next != 0 {
+			_ = windows.CloseHandle(l.next)
+			l.next = 0
+		}
+	})
+	return nil
+}
+
+// laneEvents makes the events that the two ends of a lane sleep on.
+func laneEvents() (own []uintptr, grants []grant, err error) {
+	up, err := windows.CreateEvent(nil, 0, 0, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	down, err := windows.CreateEvent(nil, 0, 0, nil)
+	if err != nil {
+		_ = windows.CloseHandle(up)
+		return nil, nil, err
+	}
+	own = []uintptr{uintptr(up), uintptr(down)}
+	return own, []grant{{own[0], rightsEvent}, {own[1], rightsEvent}}, nil
+}
+
+// eventsFrom are those of them that came with a welcome, the companion's own first.
+func eventsFrom(handles []uintptr) []uintptr {
+	if len(handles) != 4 {
+		return nil
+	}
+	return []uintptr{handles[3], handles[2]}
+}

@@ -1,0 +1,221 @@
+package ipc
+
+import (
+	"errors"
+	"fmt"
+)
+
+const maxSessions = 1024 // open at a time on one lane
+
+var errUnknownSession = errors.New("a record for a session that was never opened")
+
+// dispatch handles one record of the other side. r is this process's own copy;
+// an error means that the other side broke the protocol. Only the leader calls it.
+func (l *link) dispatch(r *record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.kind() == kindOpen {
+		return l.gotOpen(r)
+	}
+	if r.kind() == kindRelease {
+		return l.gotRelease(r)
+	}
+	s := l.sessions[r.session()]
+	if s == nil {
+		return l.gotLate(r)
+	}
+	switch r.kind() {
+	case kindOpened:
+		return s.gotOpened(r)
+	case kindMessage:
+		return s.gotMessage(r)
+	case kindCredit:
+		return s.credited(int(r.argument()))
+	case kindClose:
+		reason, err := r.inline()
+		if err != nil || s.ended != nil {
+			return fmt.Errorf("close of session %d: %w", s.id, errors.Join(err, errors.New("it was closed already")))
+		}
+		s.end(closing{r.argument(), string(reason)})
+		return nil
+	case kindStarved:
+		return s.gotStarved(r)
+	}
+	return fmt.Errorf("a record of kind %d", r.kind())
+}
+
+// gotLate handles a record for a session that this side has closed and forgotten.
+func (l *link) gotLate(r *record) error {
+	own := r.session()&1 == l.nextID&1
+	if r.session() == 0 || own && r.session() >= l.nextID || !own && r.session() > l.lastPeer {
+		return errUnknownSession
+	}
+	if r.kind() == kindMessage && r.flags()&flagInline == 0 {
+		l.postRelease(r.session(), r.location())
+	}
+	return nil
+}
+
+// resolve finds the memory that r names and takes a lease on it.
+func (l *link) resolve(r *record) ([]byte, *foreign, error) {
+	loc := r.location()
+	f := l.theirs[loc.segment]
+	if f == nil || f.forgotten {
+		return nil, nil, fmt.Errorf("a location in segment %d, which is none of its own", loc.segment)
+	}
+	b, err := f.slice(loc, l.unit)
+	if err != nil {
+		return nil, nil, err
+	}
+	f.leases++
+	return b, f, nil
+}
+
+func (l *link) gotOpen(r *record) error {
+	id := r.session()
+	if id&1 == l.nextID&1 || id <= l.lastPeer {
+		return fmt.Errorf("session %d opened after session %d", id, l.lastPeer)
+	}
+	l.lastPeer = id
+	o, err := l.readOpening(r)
+	if err != nil {
+		return err
+	}
+	if r.argument() == 0 {
+		return errors.New("a session with window 0")
+	}
+	var why *closing
+	s := l.newSession(id)
+	s.limit = int(min(r.argument(), 1<<16))
+	s.credit, s.accepted = s.limit, true
+	s.peer, s.header = o.from, o.header
+	if len(l.sessions) > maxSessions {
+		why = &closing{closeQuota, "too many sessions are open"}
+	} else {
+		rec := newRecord(kindOpened, 0, id, uint32(l.window))
+		// The service can't send before mu is free: the answer goes first.
+		why = l.host.open(s, o)
+		if why == nil {
+			l.post(&rec)
+			return nil
+		}
+	}
+	rec := newRecord(kindClose, 0, id, why.code)
+	rec.setInline([]byte(clip(why.reason, maxInline)))
+	l.post(&rec)
+	s.closed = true
+	return nil
+}
+
+func (l *link) readOpening(r *record) (opening, error) {
+	if r.flags()&flagInline != 0 {
+		b, err := r.inline()
+		if err != nil {
+			return opening{}, err
+		}
+		return decodeOpening(b)
+	}
+	b, f, err := l.resolve(r)
+	if err != nil {
+		return opening{}, err
+	}
+	o, err := decodeOpening(b)
+	f.leases--
+	l.postRelease(r.session(), r.location())
+	return o, err
+}
+
+func (s *Session) gotOpened(r *record) error {
+	if s.accepted || r.argument() == 0 {
+		return fmt.Errorf("session %d was opened with window %d, accepted before: %v", s.id, r.argument(), s.accepted)
+	}
+	s.accepted = true
+	s.limit = int(min(r.argument(), 1<<16))
+	s.credit = s.limit
+	s.l.notify(s.sendable)
+	return nil
+}
+
+func (s *Session) gotMessage(r *record) error {
+	l := s.l
+	if s.ended != nil {
+		return fmt.Errorf("a message in session %d after its close", s.id)
+	}
+	m := l.newMessage()
+	if err := m.fill(l, r); err != nil {
+		return err
+	}
+	if s.pending++; s.pending > l.window {
+		return fmt.Errorf("%d messages under way in session %d, the window is %d", s.pending, s.id, l.window)
+	}
+	m.s = s
+	switch {
+	case s.closed:
+		l.release(m)
+	case m.flags&flagReply != 0:
+		s.gotReply(m)
+	default:
+		s.queue.push(m)
+		l.notifyOne(s.recv)
+	}
+	return nil
+}
+
+func (m *Message) fill(l *link, r *record) (err error) {
+	m.flags, m.correlation = r.flags()&(flagRequest|flagReply|flagEnd), r.argument()
+	if r.flags()&flagInline == 0 {
+		m.loc = r.location()
+		m.data, m.from, err = l.resolve(r)
+		return err
+	}
+	b, err := r.inline()
+	m.data = m.inline[:copy(m.inline[:], b)]
+	return err
+}
+
+// gotReply gives m to the call that waits for it; a call that was given up is nobody's.
+func (s *Session) gotReply(m *Message) {
+	for _, c := range s.calls {
+		if c.correlation == m.correlation && c.correlation != 0 && c.reply == nil {
+			c.reply = m
+			s.l.notifyOne(c.ch)
+			return
+		}
+	}
+	s.l.release(m)
+}
+
+// gotStarved queues the notice in order with the messages; one is enough.
+func (s *Session) gotStarved(r *record) error {
+	if s.closed || s.ended != nil || s.noticed {
+		return nil
+	}
+	m := s.l.newMessage()
+	m.s, m.flags, m.loc = s, flagStarved, location{length: r[4]}
+	s.noticed = true
+	s.queue.push(m)
+	s.l.notifyOne(s.recv)
+	return nil
+}
+
+func (l *link) gotRelease(r *record) error {
+	session, err := l.mem.give(r.location())
+	if err != nil {
+		return err
+	}
+	l.fed()
+	if s := l.sessions[session]; s != nil && session != 0 {
+		return s.credited(1)
+	}
+	return nil
+}
+
+// credited gives n credits back to this side.
+func (s *Session) credited(n int) error {
+	if n <= 0 || n > s.limit-s.credit {
+		return fmt.Errorf("%d credits for session %d, which has %d of %d", n, s.id, s.credit, s.limit)
+	}
+	s.credit += n
+	s.l.notifyOne(s.sendable)
+	return nil
+}

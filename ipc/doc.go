@@ -1,0 +1,167 @@
+// Package ipc moves payloads of any size between one engine and its companions
+// through shared memory: bytes stay where they were written, only their location
+// travels.
+//
+// The engine lives in the controller. A companion dials it, registers a name and
+// gets a block of memory that it shares with the engine and with nobody else:
+//
+//	c, err := ipc.Dial(ctx, endpoint, "outlook")
+//	s, err := c.Open(ctx, "controller/package", header)
+//	p, err := s.Alloc(ctx, n)   // memory in the own block
+//	copy(p.Bytes(), data)
+//	err = s.Send(ctx, p)        // hands it over; the cost does not depend on n
+//	m, err := s.Recv(ctx)       // m.Bytes() is the other side's memory itself
+//	m.Release()                 // gives it back to its owner
+//
+// The rest of this page is the protocol, byte by byte, so that a companion can
+// be written in another language from it. Integers are little-endian; sizes and
+// offsets are in bytes; "must" means that who does otherwise is dropped, with a
+// reason that the engine logs and shows in its Stats.
+//
+// # Channels
+//
+// Engine and companion share three things:
+//
+//	control   a stream (Unix socket in the session's 0700 runtime directory, peer
+//	          uid checked; on Windows a named pipe of random name, DACL of this
+//	          user): rendezvous, passing of handles, doorbells, and death
+//	lane      one segment, written by both: two rings of fixed records
+//	block     extents (segments) of payload memory; each belongs to one half:
+//	          the outgoing half is allocated by the companion, the incoming half
+//	          by the engine. No allocator state lies in shared memory.
+//
+// and the engine alone writes the directory, which every companion maps for
+// reading. Segments are anonymous (memfd with sealed size, unnamed section,
+// unlinked shm), committed before use, and sealed against further writable maps
+// as soon as both sides have mapped them.
+//
+// # Control frames
+//
+// A frame is 8 bytes of head and up to 4096 bytes of body:
+//
+//	off len head
+//	 0   1  type
+//	 1   1  zero
+//	 2   2  number of handles that come with the frame (at most 4)
+//	 4   4  length of the body
+//
+// Handles travel as SCM_RIGHTS beside the first byte of the frame. On Windows the
+// engine duplicates them into the companion and appends their values (8 bytes
+// each) to the body.
+//
+//	type        to         body                                            handles
+//	 1 hello    engine     magic "BERTHIPC", version u16, zero u16, pid    -
+//	                       u32, outgoing u64, incoming u64 (bytes wished),
+//	                       name length u16, name
+//	 2 waiting  companion  empty: no room in the directory now, stay       -
+//	 3 refused  companion  code u16, engine's version u16, text            -
+//	 4 welcome  companion  version u16, zero u16, directory index u32,     directory,
+//	                       generation u32, slots u32, unit u32, window     lane (and on
+//	                       u32, directory bytes u64, lane bytes u64,       Windows: up
+//	                       largest parcel u64                              event, down event)
+//	 5 extent   companion  segment u32, half u32 (0 outgoing, 1            the extent
+//	                       incoming), size u64
+//	 6 mapped   engine     segment u32 (0: directory and lane)             -
+//	 7 registered companion empty: the directory shows this companion       -
+//	 8 want     engine     size u64: an outgoing extent for such a parcel  -
+//	 9 denied   companion  size u64: that want can't be met now            -
+//	10 forget   both       segment u32: its allocator has unmapped it or   -
+//	                       asks the other side to unmap it
+//	11 trim     companion  empty: forget the extents that are empty        -
+//	12 doorbell both       empty: look at the ring                         -
+//	13 failure  both       text: the reason why the sender hangs up        -
+//
+// Rendezvous: hello → (waiting)* → welcome, extent × 2 → mapped × 3 → registered.
+// Until registered nobody sees the companion; if it dies before, nothing stays.
+// A companion of another version gets refused with code 1 and the engine's version.
+//
+// # Directory
+//
+// 4096 bytes of head, then 4096 entries of 128 bytes. Written by the engine only.
+//
+//	off len head                         off len entry
+//	 0   8  magic "BERTHDIR"              0   4  sequence: odd while it changes
+//	 8   4  version                       4   4  state: 0 free, 1 registered, 2 leaving
+//	12   4  capacity                      8   4  generation: counts the users of the entry
+//	16   4  changes: +1 after each        12  4  pid
+//	        change, woken as a futex     16   8  bytes of the block
+//	20   4  pid of the engine            24   8  registered at, Unix nanoseconds
+//	24   4  companions registered        32   8  zero
+//	28      zero                         40   8  length of the name
+//	                                     48  64  name, padded with zeros
+//
+// A reader copies an entry and takes the copy when the sequence was even and the
+// same before and after.
+//
+// # Lane
+//
+//	off    len  what
+//	   0    8   magic "BERTHLNE"
+//	   8    4   version
+//	  12    4   slots n in each ring, a power of two (welcome counts, not this)
+//	  64    4   up wake       "up" is from the companion to the engine
+//	 128    4   up head
+//	 192    4   up space
+//	 256    4   down wake
+//	 320    4   down head
+//	 384    4   down space
+//	4096  64n   up ring
+//	   …  64n   down ring
+//
+// The producer of a ring counts positions from 0; position p uses slot p mod n.
+// It writes bytes 8 to 63 of the record, then bytes 0 to 7 in one atomic exchange.
+// A slot holds the record of position p when its turn is p+1 (modulo 2^32). The
+// consumer copies the record once, checks the copy, uses only the copy, and moves
+// head (its position) on by an atomic exchange. tail-head never exceeds n.
+//
+//	wake   how the consumer wants to be told of a record: 0 not at all, it is
+//	       looking; 1 it sleeps in the kernel on this word (futex; on Windows on
+//	       the ring's event); 2 by a doorbell frame. After publishing, the producer
+//	       reads wake and, if it is not 0, exchanges it for 0 and acts on what the
+//	       exchange gave. The consumer sets it by exchange and then looks again.
+//	space  1 when the producer waits for a free slot. The consumer, after moving
+//	       head, exchanges it for 0 and, if it was 1, wakes the other side as if a
+//	       record had come.
+//
+// All of these are exchanges and not plain stores: a store may be passed by the
+// load that follows it, and a wake-up would be lost.
+//
+// # Records
+//
+//	off len
+//	 0   4  turn
+//	 4   1  kind
+//	 5   1  flags: 1 request, 2 reply, 4 end of stream, 8 inline, 16 whole segment
+//	 6   2  length of inline data (0 to 48)
+//	 8   4  session: odd numbers are opened by the companion, even ones by the engine
+//	12   4  argument
+//	16  48  inline data, or a location:
+//	        16 4 segment · 20 4 generation · 24 8 offset · 32 8 length · 40 24 zero
+//
+// A location lies in the half of the sender (in release: of the receiver). Its
+// offset is a multiple of the unit, offset+length stays inside the extent, and
+// the generation is the one that the owner's allocator gave this allocation.
+//
+//	kind       argument            body
+//	1 open     window              inline or location: address length u8, address,
+//	                               sender length u8, sender, header
+//	2 opened   window              -
+//	3 message  correlation or 0    inline or location
+//	4 release  -                   location: the memory goes back, and one credit
+//	5 credit   n                   -: n inline messages were taken
+//	6 close    code                inline: reason
+//	7 starved  -                   length of the location: there was no memory for a
+//	                               message of that many bytes
+//
+// Window is the number of messages that may be under way to who states it: a
+// message takes a credit, its release (or credit, when it was inline) gives it
+// back. Each side closes a session once; its number is never used again. What was
+// sent before a close is still delivered. Close codes: 0 done, 1 no such address,
+// 2 refused, 3 peer gone, 4 quota, 5 canceled, 6 no memory.
+//
+// # Addresses
+//
+// "name/service": a registered companion's name and a service that it accepts;
+// "controller" is the engine's host. Names and services are 1 to 64 characters of
+// [a-zA-Z0-9._-]. Addresses with more slashes are kept for other machines.
+package ipc

@@ -1,0 +1,24 @@
+package ipc
+
+import "errors"
+
+// Errors that programs tell apart. Errors of this package wrap one of them or
+// the system's own.
+var (
+	// ErrVersion: engine and companion were built with different layouts.
+	ErrVersion = errors.New("engine and companion speak different versions")
+	// ErrRefused: the engine or the addressed companion said no.
+	ErrRefused = errors.New("refused")
+	// ErrAddress: an invalid name or address, or nobody there by that name.
+	ErrAddress = errors.New("no such address")
+	// ErrNoMemory: no block of the wanted size is free, and no more may be had.
+	ErrNoMemory = errors.New("out of shared memory")
+	// ErrClosed: the session, client or engine has been closed on this side.
+	ErrClosed = errors.New("closed")
+	// ErrPeer: the other side is gone; what was in flight is lost.
+	ErrPeer = errors.New("the other side is gone")
+	// ErrProtocol: the other side broke the protocol and was dropped.
+	ErrProtocol = errors.New("protocol broken")
+	// ErrTooLarge: no block can ever hold this; use a stream.
+	ErrTooLarge = errors.New("larger than any block may be")
+)

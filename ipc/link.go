@@ -1,0 +1,391 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"berth/internal/shm"
+)
+
+// host is what a link needs from the engine or client it belongs to. Its methods
+// don't block and call nothing of the link that locks.
+type host interface {
+	// open, called with the link's mu held, decides about a session that the other side opens: it either accepts it
+	// (and serves it in a goroutine of its own) or answers why not.
+	open(s *Session, o opening) *closing
+	// grow asks for an extent of this side's half that holds n bytes in a row.
+	grow(l *link, n int)
+	// dead is called once, without locks, when nothing more will come.
+	dead(l *link, err error)
+}
+
+// closing is the end of a session: a code and a reason.
+type closing struct {
+	code   uint32
+	reason string
+}
+
+// linkConfig is what a rendezvous agreed on.
+type linkConfig struct {
+	peer         string // for people
+	pid          int    // of the peer
+	companion    bool   // which end this is
+	slots        uint32
+	unit, window int
+	largest      int
+	lane         *shm.Segment
+	events       []uintptr // Windows only
+	conn         conn
+	host         host
+}
+
+// link is one end of a lane with everything that goes over it; engine and
+// companion run the same code.
+//
+// Reading the ring is the privilege of one goroutine at a time, the leader. Who
+// waits for something becomes the leader if there is none, and handles what comes
+// until it has what it waits for: no message is handed from goroutine to goroutine
+// that need not be. Without a leader the lane is armed for a doorbell, which the
+// goroutine that reads the control stream answers, or it is hot and a timer looks
+// after it for as long as that lasts (pump.go).
+//
+// Lock order: mu, then txMu. Neither is held while waiting.
+type link struct {
+	linkConfig
+	bell bell
+
+	leader  atomic.Uint32 // 1 while somebody reads rx
+	ending  atomic.Bool   // nobody shall lead any more but who takes the link down
+	rung    atomic.Uint32 // a doorbell came that nobody has answered
+	waiters atomic.Int32  // goroutines in await
+	watched atomic.Uint32 // the timer runs
+	watch   *time.Timer
+	pumped  atomic.Uint64 // records so far
+	vacant  chan struct{} // the leader of an ending link left
+
+	// Of the leader.
+	rx   consumer
+	heat int
+	seen uint64 // pumped, at the last look of the timer
+
+	txMu    sync.Mutex
+	tx      producer
+	backlog []record    // what had no room: pushed before anything else
+	gone    bool        // the lane is unmapped
+	short   atomic.Bool // somebody waits for room, or backlog isn't empty
+
+	mu       sync.Mutex
+	err      error // why the link is dead
+	done     chan struct{}
+	sessions map[uint32]*Session
+	nextID   uint32
+	lastPeer uint32 // the newest number the other side has opened
+	mem      memory
+	theirs   map[uint32]*foreign
+	wanting  bool // an extent was asked for
+	starving []*allocation
+	room     chan struct{}
+	messages []*Message // to be used again
+	parcels  []*Parcel
+}
+
+func newLink(c linkConfig) (*link, error) {
+	up, down := laneRings(c.lane.Bytes(), c.slots)
+	l := &link{
+		linkConfig: c, done: make(chan struct{}), vacant: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		sessions: map[uint32]*Session{}, theirs: map[uint32]*foreign{}, mem: memory{unit: c.unit},
+	}
+	rx, tx := up, down
+	l.nextID = 2
+	if c.companion {
+		rx, tx, l.nextID = down, up, 1
+	}
+	l.rx, l.tx = consumer{ring: rx}, producer{ring: tx}
+	var err error
+	if l.bell, err = newBell(rx.wake, tx.wake, c.events); err != nil {
+		return nil, err
+	}
+	l.watch = time.AfterFunc(time.Hour, l.look)
+	l.watch.Stop()
+	l.rx.wake.Swap(doorbell)
+	return l, nil
+}
+
+// fail ends the link for err: everybody who waits gets it. The first one counts.
+func (l *link) fail(err error) {
+	l.mu.Lock()
+	if l.err != nil {
+		l.mu.Unlock()
+		return
+	}
+	l.err = err
+	close(l.done)
+	l.shake()
+	for _, s := range l.sessions {
+		s.end(closing{closePeer, err.Error()})
+	}
+	l.mu.Unlock()
+	_ = l.conn.close()
+}
+
+// shake makes the leader, if there is one, look around. The caller holds mu.
+func (l *link) shake() {
+	if l.rx.wake.CompareAndSwap(asleep, awake) {
+		l.bell.wakeSelf()
+	}
+}
+
+// breach drops a peer that broke the protocol.
+func (l *link) breach(err error) {
+	err = fmt.Errorf("%w by %s: %w", ErrProtocol, l.peer, err)
+	l.mu.Lock()
+	alive := l.err == nil
+	l.mu.Unlock()
+	if alive {
+		_ = l.conn.write(frameFailure, []byte(clip(err.Error(), 512)))
+	}
+	l.fail(err)
+}
+
+func clip(s string, n int) string { return s[:min(len(s), n)] }
+
+// serve reads control frames until the stream ends, hands those that are not the
+// link's own to other, and takes the link down.
+func (l *link) serve(other func(frame) error) {
+	for {
+		f, err := l.conn.read()
+		if err != nil {
+			l.lastWords()
+			l.fail(fmt.Errorf("%w: %s: %w", ErrPeer, l.peer, err))
+			break
+		}
+		switch f.kind {
+		case frameDoorbell:
+			l.answer()
+		case frameFailure:
+			l.fail(fmt.Errorf("%w: %s hung up: %q", ErrRefused, l.peer, clip(string(f.body), 512)))
+		default:
+			if err := other(f); err != nil {
+				l.breach(err)
+			}
+		}
+	}
+	l.takeDown()
+}
+
+// lastWords takes the lead for good and handles what the other side wrote before
+// it went.
+func (l *link) lastWords() {
+	l.ending.Store(true)
+	l.mu.Lock()
+	if l.err == nil {
+		l.shake()
+	}
+	l.mu.Unlock()
+	for !l.takeLead() {
+		<-l.vacant
+	}
+	for n := uint64(0); n != l.pumped.Load(); {
+		n = l.pumped.Load()
+		l.pump()
+	}
+}
+
+// takeDown gives everything back that nobody in this process still looks at. The
+// caller leads.
+func (l *link) takeDown() {
+	l.watch.Stop()
+	l.txMu.Lock()
+	l.gone = true
+	l.txMu.Unlock()
+	l.mu.Lock()
+	_ = l.bell.close()
+	_ = l.lane.Close()
+	for _, e := range l.mem.extents {
+		l.dropExtent(e)
+	}
+	for _, s := range l.sessions {
+		if s.ended == nil || s.ended.code == closePeer {
+			s.dropQueue()
+		}
+	}
+	for _, f := range l.theirs {
+		f.forgotten = true
+		l.dropForeign(f)
+	}
+	err := l.err
+	l.mu.Unlock()
+	l.host.dead(l, err)
+}
+
+// dropExtent closes an extent of the own half once no parcel points into it. The
+// caller holds mu.
+func (l *link) dropExtent(e *extent) {
+	if l.err != nil && e.held == 0 && !e.closed {
+		e.closed = true
+		_ = e.seg.Close()
+	}
+}
+
+// dropForeign closes an extent of the other half once no message points into it.
+func (l *link) dropForeign(f *foreign) {
+	if f.forgotten && f.leases == 0 && f.seg != nil {
+		_ = f.seg.Close()
+		f.seg = nil
+		delete(l.theirs, f.number)
+	}
+}
+
+// notify tells who waits on ch, and the leader that sleeps in the kernel, that
+// something changed in this process. The caller holds mu.
+func (l *link) notify(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+	if l.err == nil {
+		l.shake()
+	}
+}
+
+// post publishes r without ever waiting: when the ring is full it goes to the
+// backlog. For what the protocol owes the other side.
+func (l *link) post(r *record) {
+	l.txMu.Lock()
+	if l.gone {
+		l.txMu.Unlock()
+		return
+	}
+	wake, err := l.tryPush(r)
+	if errors.Is(err, errFull) {
+		l.backlog = append(l.backlog, *r)
+		if err = nil; len(l.backlog) > maxBacklog {
+			err = fmt.Errorf("%d records wait for it to read its ring", len(l.backlog))
+		}
+	}
+	l.txMu.Unlock()
+	l.act(wake)
+	if err != nil {
+		go l.breach(err) // the caller may hold mu
+	}
+}
+
+const maxBacklog = 1 << 16
+
+var errFull = errors.New("the ring is full")
+
+// tryPush publishes r or announces that room is wanted. The caller holds txMu.
+func (l *link) tryPush(r *record) (wake uint32, err error) {
+	if len(l.backlog) > 0 {
+		return awake, errFull
+	}
+	room, err := l.tx.room()
+	if err == nil && room == 0 {
+		l.short.Store(true)
+		l.tx.wantSpace()
+		room, err = l.tx.room()
+	}
+	if err != nil {
+		return awake, err
+	}
+	if room == 0 {
+		return awake, errFull
+	}
+	return l.tx.push(r), nil
+}
+
+// act wakes the other side as it asked to be woken.
+func (l *link) act(wake uint32) {
+	switch wake {
+	case asleep:
+		l.bell.wakePeer()
+	case doorbell:
+		l.conn.doorbell()
+	}
+}
+
+// flush pushes the backlog as far as there is room and tells who waits for it.
+func (l *link) flush() {
+	if !l.short.Swap(false) {
+		return
+	}
+	l.txMu.Lock()
+	wake, err := l.drainBacklog()
+	l.txMu.Unlock()
+	l.act(wake)
+	if err != nil {
+		l.breach(err)
+		return
+	}
+	l.mu.Lock()
+	l.notify(l.room)
+	l.mu.Unlock()
+}
+
+func (l *link) drainBacklog() (wake uint32, err error) {
+	sent := 0
+	for sent < len(l.backlog) && err == nil {
+		var room, w uint32
+		if room, err = l.tx.room(); err == nil && room == 0 {
+			l.short.Store(true)
+			l.tx.wantSpace()
+			room, err = l.tx.room()
+		}
+		if room == 0 {
+			break
+		}
+		w = l.tx.push(&l.backlog[sent])
+		wake = max(wake, w)
+		sent++
+	}
+	l.backlog = append(l.backlog[:0], l.backlog[sent:]...)
+	return wake, err
+}
+
+// send publishes r, waiting for room in the ring.
+func (l *link) send(ctx context.Context, r *record) error {
+	for {
+		l.txMu.Lock()
+		if l.gone {
+			l.txMu.Unlock()
+			return l.cause()
+		}
+		wake, err := l.tryPush(r)
+		l.txMu.Unlock()
+		l.act(wake)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, errFull):
+			l.breach(err)
+			return l.cause()
+		}
+		if err := l.await(ctx, (*roomWanted)(l), l.room); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *link) cause() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// roomWanted is the condition that a record can be pushed.
+type roomWanted link
+
+func (w *roomWanted) ready() bool {
+	l := (*link)(w)
+	l.txMu.Lock()
+	defer l.txMu.Unlock()
+	if l.gone {
+		return true
+	}
+	room, err := l.tx.room()
+	return err != nil || room > 0 && len(l.backlog) == 0
+}

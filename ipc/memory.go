@@ -1,0 +1,198 @@
+package ipc
+
+import (
+	"fmt"
+	"math/bits"
+
+	"berth/internal/shm"
+)
+
+// States of an allocation: held → sent → (released by the peer) free, or held → free.
+const (
+	blockFree = iota
+	blockHeld
+	blockSent
+)
+
+const (
+	lookOrders = 9 // look-aside lists for 1, 2, 4 … 256 units
+	lookDepth  = 8
+)
+
+// memory manages the half of a block that this side allocates. All of its state
+// is private to this process. It is guarded by the mutex of its link.
+type memory struct {
+	unit    int
+	extents []*extent // in order of number
+}
+
+// extent is one segment of the half.
+type extent struct {
+	number uint32
+	seg    *shm.Segment
+	buddy  *buddy
+	look   [lookOrders][]int32
+	cached int     // units on the look-aside lists
+	block  []block // by first unit
+	held   int     // allocations that a parcel of this process points to
+	sent   int     // allocations that the peer has to give back
+	closed bool
+}
+
+type block struct {
+	units      uint32
+	generation uint32
+	session    uint32
+	state      uint8
+}
+
+func (m *memory) add(number uint32, seg *shm.Segment) *extent {
+	units := seg.Size() / m.unit
+	e := &extent{number: number, seg: seg, buddy: newBuddy(units), block: make([]block, units)}
+	m.extents = append(m.extents, e)
+	return e
+}
+
+// take finds room for n bytes in the first extent that has it.
+func (m *memory) take(n int) (*extent, int, bool) {
+	units := (n + m.unit - 1) / m.unit
+	for _, e := range m.extents {
+		if units > len(e.block) {
+			continue
+		}
+		if at := e.take(units); at != none {
+			return e, at, true
+		}
+	}
+	return nil, 0, false
+}
+
+// give takes an allocation back that the peer says it has read. Everything in l
+// is the peer's claim.
+func (m *memory) give(l location) (session uint32, err error) {
+	e := m.find(l.segment)
+	if e == nil {
+		return 0, fmt.Errorf("release in segment %d, which is none of ours", l.segment)
+	}
+	at := l.offset / uint64(m.unit)
+	if l.offset%uint64(m.unit) != 0 || at >= uint64(len(e.block)) {
+		return 0, fmt.Errorf("release at offset %d of an extent of %d units", l.offset, len(e.block))
+	}
+	b := &e.block[at]
+	if b.state != blockSent || b.generation != l.generation {
+		return 0, fmt.Errorf("release of generation %d at offset %d, which has generation %d and state %d",
+			l.generation, l.offset, b.generation, b.state)
+	}
+	e.sent--
+	e.free(int(at))
+	return b.session, nil
+}
+
+// couldHold says whether n bytes would fit if nothing were in use.
+func (m *memory) couldHold(n int) bool {
+	for _, e := range m.extents {
+		if n <= e.seg.Size() {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *memory) find(number uint32) *extent {
+	for _, e := range m.extents {
+		if e.number == number {
+			return e
+		}
+	}
+	return nil
+}
+
+// usage is the size of the half, the bytes in use, and the longest free run.
+func (m *memory) usage() (size, used, largest int) {
+	for _, e := range m.extents {
+		size += e.seg.Size()
+		used += e.used() * m.unit
+		largest = max(largest, e.buddy.largest()*m.unit)
+	}
+	return size, used, largest
+}
+
+func (e *extent) used() int { return len(e.block) - e.buddy.free - e.cached }
+
+// take finds n units: among those of this very size that were just freed, else
+// in the buddy system, the look-aside lists emptied into it when it has none.
+func (e *extent) take(n int) int {
+	at := none
+	if k := lookOrder(n); k >= 0 && len(e.look[k]) > 0 {
+		list := e.look[k]
+		at = int(list[len(list)-1])
+		e.look[k], e.cached = list[:len(list)-1], e.cached-n
+	} else if at = e.buddy.take(n); at == none && e.cached > 0 {
+		e.flush()
+		at = e.buddy.take(n)
+	}
+	if at != none {
+		b := &e.block[at]
+		b.units, b.state = uint32(n), blockHeld
+		b.generation++
+		e.held++
+	}
+	return at
+}
+
+// free gives an allocation back; the caller has counted it out of held or sent.
+func (e *extent) free(at int) {
+	b := &e.block[at]
+	n := int(b.units)
+	b.state = blockFree
+	if k := lookOrder(n); k >= 0 && len(e.look[k]) < lookDepth {
+		e.look[k], e.cached = append(e.look[k], int32(at)), e.cached+n
+		return
+	}
+	e.buddy.release(at, at+n)
+}
+
+// shorten gives the tail of a held allocation back.
+func (e *extent) shorten(at, n int) {
+	b := &e.block[at]
+	if n < int(b.units) {
+		e.buddy.release(at+n, at+int(b.units))
+		b.units = uint32(n)
+	}
+}
+
+func (e *extent) flush() {
+	for k := range e.look {
+		for _, at := range e.look[k] {
+			e.buddy.release(int(at), int(at)+1<<k)
+		}
+		e.look[k] = e.look[k][:0]
+	}
+	e.cached = 0
+}
+
+func lookOrder(n int) int {
+	if n&(n-1) != 0 || n >= 1<<lookOrders {
+		return -1
+	}
+	return bits.TrailingZeros(uint(n))
+}
+
+// foreign is an extent of the half that the other side allocates.
+type foreign struct {
+	number    uint32
+	seg       *shm.Segment
+	leases    int  // messages of this process that point into it
+	forgotten bool // to be unmapped with the last lease
+}
+
+// slice is the memory that a location of the peer names, once everything about
+// it has been checked.
+func (f *foreign) slice(l location, unit int) ([]byte, error) {
+	size := uint64(f.seg.Size())
+	if l.offset%uint64(unit) != 0 || l.offset >= size || l.length > size-l.offset {
+		return nil, fmt.Errorf("location %d+%d in an extent of %d bytes with unit %d", l.offset, l.length, size, unit)
+	}
+	end := l.offset + l.length
+	return f.seg.Bytes()[l.offset:end:end], nil
+}

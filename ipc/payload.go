@@ -1,0 +1,279 @@
+package ipc
+
+import (
+	"context"
+	"fmt"
+
+	"berth/internal/shm"
+)
+
+// Parcel is memory that its holder fills and sends. It belongs to one goroutine
+// until it is sent or released; after that neither it nor its bytes may be touched,
+// for the parcel and its memory are used again.
+type Parcel struct {
+	l      *link
+	ext    *extent // nil: the bytes travel inside the record
+	at     int
+	data   []byte
+	inline [maxInline]byte
+}
+
+// Bytes is the memory to fill. It holds what its last user left there.
+func (p *Parcel) Bytes() []byte { return p.data }
+
+// Shorten keeps the first n bytes and gives the rest back at once.
+func (p *Parcel) Shorten(n int) {
+	p.data = p.data[:n]
+	if p.ext == nil {
+		return
+	}
+	p.l.mu.Lock()
+	p.ext.shorten(p.at, max(1, (n+p.l.unit-1)/p.l.unit))
+	p.l.fed()
+	p.l.mu.Unlock()
+}
+
+// Release gives the memory back unsent.
+func (p *Parcel) Release() {
+	if p.data == nil {
+		return
+	}
+	l := p.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := p.ext; e != nil {
+		e.held--
+		e.free(p.at)
+		l.dropExtent(e)
+		l.fed()
+	}
+	l.recycle(p)
+}
+
+// recycle keeps p for the next allocation. The caller holds mu.
+func (l *link) recycle(p *Parcel) {
+	p.ext, p.data = nil, nil
+	l.parcels = append(l.parcels, p)
+}
+
+func (l *link) newParcel() *Parcel {
+	if n := len(l.parcels); n > 0 {
+		p := l.parcels[n-1]
+		l.parcels = l.parcels[:n-1]
+		return p
+	}
+	return &Parcel{l: l}
+}
+
+// take makes a parcel of n bytes from what is free now, or answers nil. The
+// caller holds mu.
+func (l *link) take(n int) *Parcel {
+	if n <= maxInline {
+		p := l.newParcel()
+		p.data = p.inline[:n:n]
+		return p
+	}
+	e, at, ok := l.mem.take(n)
+	if !ok {
+		return nil
+	}
+	p := l.newParcel()
+	off := at * l.unit
+	p.ext, p.at, p.data = e, at, e.seg.Bytes()[off:off+n:off+n]
+	return p
+}
+
+// allocation is a goroutine that waits for memory. It gets its parcel from who
+// frees memory, first come first served among those whose wish can be met.
+type allocation struct {
+	n      int
+	parcel *Parcel
+	denied bool
+	ch     chan struct{}
+}
+
+func (a *allocation) ready() bool { return a.parcel != nil || a.denied }
+
+// tryAlloc answers ErrNoMemory when n bytes in a row aren't free at this moment.
+func (l *link) tryAlloc(n int) (*Parcel, error) {
+	if n < 0 || n > l.largest {
+		return nil, fmt.Errorf("%w: %d bytes, the largest parcel is %d; send it as a stream", ErrTooLarge, n, l.largest)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return nil, l.err
+	}
+	if p := l.take(n); p != nil {
+		return p, nil
+	}
+	l.grow(n)
+	return nil, fmt.Errorf("%w: no %d bytes in a row are free", ErrNoMemory, n)
+}
+
+// alloc waits for memory until ctx ends.
+func (l *link) alloc(ctx context.Context, n int) (*Parcel, error) {
+	if n < 0 || n > l.largest {
+		return nil, fmt.Errorf("%w: %d bytes, the largest parcel is %d; send it as a stream", ErrTooLarge, n, l.largest)
+	}
+	l.mu.Lock()
+	if l.err != nil {
+		l.mu.Unlock()
+		return nil, l.err
+	}
+	if p := l.take(n); p != nil {
+		l.mu.Unlock()
+		return p, nil
+	}
+	a := &allocation{n: n, ch: make(chan struct{}, 1)}
+	l.starving = append(l.starving, a)
+	l.grow(n)
+	l.mu.Unlock()
+	err := l.await(ctx, a, a.ch)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a.parcel != nil {
+		return a.parcel, nil
+	}
+	l.giveUp(a)
+	if a.denied {
+		return nil, fmt.Errorf("%w: %d bytes, and the engine has no more to give", ErrNoMemory, n)
+	}
+	if err == nil {
+		err = l.err
+	}
+	return nil, err
+}
+
+func (l *link) giveUp(a *allocation) {
+	for i, b := range l.starving {
+		if a == b {
+			l.starving = append(l.starving[:i], l.starving[i+1:]...)
+			return
+		}
+	}
+}
+
+// fed serves those who wait, after memory became free. The caller holds mu.
+func (l *link) fed() {
+	kept := l.starving[:0]
+	for _, a := range l.starving {
+		if l.err == nil {
+			a.parcel = l.take(a.n)
+		}
+		if a.parcel == nil {
+			kept = append(kept, a)
+			continue
+		}
+		l.notify(a.ch)
+	}
+	clear(l.starving[len(kept):])
+	l.starving = kept
+}
+
+// grow asks for an extent, one at a time. The caller holds mu.
+func (l *link) grow(n int) {
+	if !l.wanting {
+		l.wanting = true
+		l.host.grow(l, n)
+	}
+}
+
+// grown takes a new extent into the own half.
+func (l *link) grown(number uint32, seg *shm.Segment) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wanting = false
+	if l.err != nil {
+		_ = seg.Close()
+		return
+	}
+	l.mem.add(number, seg)
+	l.fed()
+	if len(l.starving) > 0 {
+		l.grow(l.starving[0].n)
+	}
+}
+
+// denied tells those who can never be served by what there is that no more will come.
+func (l *link) denied() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wanting = false
+	for _, a := range l.starving {
+		if !l.mem.couldHold(a.n) {
+			a.denied = true
+			l.notify(a.ch)
+		}
+	}
+}
+
+// Message is what the other side sent. Its bytes are the sender's memory itself:
+// who sent them may still change them, so what is checked must be copied first.
+// It must be released once, by one goroutine, and not be touched after that.
+type Message struct {
+	s           *Session
+	data        []byte
+	from        *foreign // nil: the bytes came inside the record
+	loc         location
+	flags       uint8
+	correlation uint32
+	inline      [maxInline]byte
+}
+
+// Bytes is the payload, valid until Release.
+func (m *Message) Bytes() []byte { return m.data }
+
+// End says whether the message ends a stream.
+func (m *Message) End() bool { return m.flags&flagEnd != 0 }
+
+// Request says whether the sender waits for a Reply.
+func (m *Message) Request() bool { return m.flags&flagRequest != 0 }
+
+// Release gives the memory back to its owner, and the sender one more message to send.
+func (m *Message) Release() {
+	if m.s == nil {
+		return
+	}
+	l := m.s.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.release(m)
+}
+
+// release is Release for who holds mu.
+func (l *link) release(m *Message) {
+	s := m.s
+	if m.from != nil {
+		m.from.leases--
+		s.pending--
+		if l.err == nil {
+			l.postRelease(s.id, m.loc)
+		}
+		l.dropForeign(m.from)
+	} else if s.taken++; s.taken >= (l.window+1)/2 {
+		if l.err == nil {
+			r := newRecord(kindCredit, 0, s.id, uint32(s.taken))
+			l.post(&r)
+		}
+		s.pending -= s.taken
+		s.taken = 0
+	}
+	m.s, m.data, m.from = nil, nil, nil
+	l.messages = append(l.messages, m)
+}
+
+func (l *link) postRelease(session uint32, loc location) {
+	r := newRecord(kindRelease, 0, session, 0)
+	r.setLocation(loc)
+	l.post(&r)
+}
+
+func (l *link) newMessage() *Message {
+	if n := len(l.messages); n > 0 {
+		m := l.messages[n-1]
+		l.messages = l.messages[:n-1]
+		return m
+	}
+	return &Message{}
+}

@@ -1,0 +1,150 @@
+package ipc
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"unsafe"
+)
+
+// Version is the layout of everything that engine and companion share.
+const Version = 1
+
+const (
+	magicHello     = "BERTHIPC"
+	magicDirectory = "BERTHDIR"
+	magicLane      = "BERTHLNE"
+
+	recordSize = 64
+	maxInline  = 48
+	maxName    = 64
+	maxHeader  = 64 << 10
+)
+
+// Kinds of records.
+const (
+	kindOpen = 1 + iota
+	kindOpened
+	kindMessage
+	kindRelease
+	kindCredit
+	kindClose
+	kindStarved
+)
+
+// Flags of records.
+const (
+	flagRequest = 1 << iota
+	flagReply
+	flagEnd
+	flagInline
+	flagWhole
+)
+
+// record is one slot of a ring, as native words of a little-endian machine.
+type record [recordSize / 8]uint64
+
+// location says where a payload lies: never an address.
+type location struct {
+	segment    uint32
+	generation uint32
+	offset     uint64
+	length     uint64
+}
+
+func newRecord(kind, flags uint8, session, argument uint32) record {
+	return record{uint64(kind)<<32 | uint64(flags)<<40, uint64(session) | uint64(argument)<<32}
+}
+
+func (r *record) kind() uint8      { return uint8(r[0] >> 32) }
+func (r *record) flags() uint8     { return uint8(r[0] >> 40) }
+func (r *record) session() uint32  { return uint32(r[1]) }
+func (r *record) argument() uint32 { return uint32(r[1] >> 32) }
+
+func (r *record) location() location {
+	return location{uint32(r[2]), uint32(r[2] >> 32), r[3], r[4]}
+}
+
+func (r *record) setLocation(l location) {
+	r[2] = uint64(l.segment) | uint64(l.generation)<<32
+	r[3], r[4] = l.offset, l.length
+}
+
+// setInline puts data (at most maxInline bytes) into the record itself.
+func (r *record) setInline(data []byte) {
+	n := copy(r.body()[:], data)
+	r[0] |= uint64(flagInline)<<40 | uint64(n)<<48
+}
+
+// inline is the data in a copied record; a length out of range is an error.
+func (r *record) inline() ([]byte, error) {
+	n := int(r[0] >> 48)
+	if n > maxInline {
+		return nil, fmt.Errorf("%d inline bytes in a record", n)
+	}
+	return r.body()[:n], nil
+}
+
+func (r *record) body() *[maxInline]byte {
+	// SAFETY: words 2 to 7 are 48 bytes of r, which outlives the pointer.
+	return (*[maxInline]byte)(unsafe.Pointer(&r[2]))
+}
+
+// opening is the body of an open record.
+type opening struct {
+	address string
+	from    string
+	header  []byte
+}
+
+func (o opening) encode() []byte {
+	b := make([]byte, 0, 2+len(o.address)+len(o.from)+len(o.header))
+	b = append(append(b, byte(len(o.address))), o.address...)
+	b = append(append(b, byte(len(o.from))), o.from...)
+	return append(b, o.header...)
+}
+
+// decodeOpening copies everything out of b, which may be shared memory.
+func decodeOpening(b []byte) (opening, error) {
+	if len(b) > maxHeader+2+2*255 {
+		return opening{}, fmt.Errorf("an opening of %d bytes", len(b))
+	}
+	b = append([]byte(nil), b...)
+	address, rest, ok := cutShort(b)
+	from, header, ok2 := cutShort(rest)
+	if !ok || !ok2 {
+		return opening{}, errors.New("a cut-off opening")
+	}
+	return opening{string(address), string(from), header}, nil
+}
+
+// cutShort takes a string with its length in one byte off the front.
+func cutShort(b []byte) (head, rest []byte, ok bool) {
+	if len(b) < 1 || len(b) < 1+int(b[0]) {
+		return nil, nil, false
+	}
+	n := 1 + int(b[0])
+	return b[1:n], b[n:], true
+}
+
+// splitAddress checks "name/service".
+func splitAddress(address string) (name, service string, err error) {
+	name, service, _ = strings.Cut(address, "/")
+	if !validName(name) || !validName(service) {
+		return "", "", fmt.Errorf("%w: %q is not name/service with 1 to 64 of [a-zA-Z0-9._-] each", ErrAddress, address)
+	}
+	return name, service, nil
+}
+
+func validName(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return len(s) > 0 && len(s) <= maxName
+}
+
+var le = binary.LittleEndian
