@@ -35,12 +35,28 @@ func (b *buddy) take(n int) int {
 		}
 	}
 	if best == none {
-		return none
+		return b.takeEmpty(n)
 	}
 	b.order[bestOrder].clear(best >> bestOrder)
 	b.free -= 1 << bestOrder
 	b.release(best+n, best+1<<bestOrder)
 	return best
+}
+
+// takeEmpty serves from a range with nothing in use what no single block could: a
+// range that isn't a power of two long holds more than its largest block.
+func (b *buddy) takeEmpty(n int) int {
+	if b.free != b.units || n > b.units {
+		return none
+	}
+	for _, blocks := range b.order {
+		for i := blocks.first(); i != none; i = blocks.first() {
+			blocks.clear(i)
+		}
+	}
+	b.free = 0
+	b.release(n, b.units)
+	return 0
 }
 
 // release gives the units from start to end back, block by aligned block.

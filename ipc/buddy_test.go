@@ -25,8 +25,12 @@ func (n *naive) mark(at, count int, v bool) {
 }
 
 // anywhere says whether count units fit at an address aligned to the power of
-// two that holds them, with the whole aligned block free: what a buddy system promises.
+// two that holds them, with the whole aligned block free, or in an empty range: what
+// the buddy system promises.
 func (n *naive) anywhere(count int) bool {
+	if n.fits(0, len(n.used)) {
+		return count <= len(n.used)
+	}
 	size := 1
 	for size < count {
 		size *= 2

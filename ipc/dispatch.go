@@ -138,8 +138,8 @@ func (s *Session) gotOpened(r *record) error {
 
 func (s *Session) gotMessage(r *record) error {
 	l := s.l
-	if s.ended != nil {
-		return fmt.Errorf("a message in session %d after its close", s.id)
+	if s.ended != nil { // sent by another goroutine of the peer while one closed
+		return l.gotLate(r)
 	}
 	m := l.newMessage()
 	if err := m.fill(l, r); err != nil {
@@ -166,6 +166,7 @@ func (m *Message) fill(l *link, r *record) (err error) {
 	if r.flags()&flagInline == 0 {
 		m.loc = r.location()
 		m.data, m.from, err = l.resolve(r)
+		l.leased += len(m.data)
 		return err
 	}
 	b, err := r.inline()

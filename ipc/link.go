@@ -56,7 +56,9 @@ type linkConfig struct {
 // Lock order: mu, then txMu. Neither is held while waiting.
 type link struct {
 	linkConfig
-	bell bell
+	bell   bell
+	ctx    context.Context // ends with the link
+	cancel context.CancelCauseFunc
 
 	leader  atomic.Uint32 // 1 while somebody reads rx
 	ending  atomic.Bool   // nobody shall lead any more but who takes the link down
@@ -89,6 +91,9 @@ type link struct {
 	wanting  bool // an extent was asked for
 	starving []*allocation
 	room     chan struct{}
+	offered  fifo[*Session] // opened by the other side, for Accept
+	offer    chan struct{}
+	leased   int        // bytes of messages that this side has not released
 	messages []*Message // to be used again
 	parcels  []*Parcel
 }
@@ -96,7 +101,7 @@ type link struct {
 func newLink(c linkConfig) (*link, error) {
 	up, down := laneRings(c.lane.Bytes(), c.slots)
 	l := &link{
-		linkConfig: c, done: make(chan struct{}), vacant: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		linkConfig: c, done: make(chan struct{}), vacant: make(chan struct{}, 1), room: make(chan struct{}, 1), offer: make(chan struct{}, 1),
 		sessions: map[uint32]*Session{}, theirs: map[uint32]*foreign{}, mem: memory{unit: c.unit},
 	}
 	rx, tx := up, down
@@ -109,6 +114,7 @@ func newLink(c linkConfig) (*link, error) {
 	if l.bell, err = newBell(rx.wake, tx.wake, c.events); err != nil {
 		return nil, err
 	}
+	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.watch = time.AfterFunc(time.Hour, l.look)
 	l.watch.Stop()
 	l.rx.wake.Swap(doorbell)
@@ -123,7 +129,9 @@ func (l *link) fail(err error) {
 		return
 	}
 	l.err = err
+	l.ending.Store(true)
 	close(l.done)
+	l.cancel(err)
 	l.shake()
 	for _, s := range l.sessions {
 		s.end(closing{closePeer, err.Error()})

@@ -246,6 +246,7 @@ func (l *link) release(m *Message) {
 	s := m.s
 	if m.from != nil {
 		m.from.leases--
+		l.leased -= len(m.data)
 		s.pending--
 		if l.err == nil {
 			l.postRelease(s.id, m.loc)

@@ -157,14 +157,33 @@ func (s *Session) send(ctx context.Context, p *Parcel, flags uint8, correlation 
 		return err
 	}
 	r := newRecord(kindMessage, flags, s.id, correlation)
-	s.l.seal(s, p, &r)
-	return s.l.send(ctx, &r)
+	s.l.mu.Lock()
+	s.l.sealLocked(p, &r, s.id)
+	s.l.mu.Unlock()
+	err := s.l.send(ctx, &r)
+	if err != nil {
+		s.l.unsend(s, &r)
+	}
+	return err
 }
 
-// seal writes what p holds into r and lets go of p.
-func (l *link) seal(s *Session, p *Parcel, r *record) {
+// unsend takes back what could not be published.
+func (l *link) unsend(s *Session, r *record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	s.credit++
+	if r.flags()&flagInline != 0 {
+		return
+	}
+	loc := r.location()
+	if _, err := l.mem.give(loc); err == nil {
+		l.dropExtent(l.mem.find(loc.segment))
+		l.fed()
+	}
+}
+
+// sealLocked writes what p holds into r and lets go of p. The caller holds mu.
+func (l *link) sealLocked(p *Parcel, r *record, session uint32) {
 	e := p.ext
 	if e == nil {
 		r.setInline(p.data)
@@ -172,7 +191,7 @@ func (l *link) seal(s *Session, p *Parcel, r *record) {
 		return
 	}
 	b := &e.block[p.at]
-	b.state, b.session = blockSent, s.id
+	b.state, b.session = blockSent, session
 	e.held--
 	e.sent++
 	r.setLocation(location{e.number, b.generation, uint64(p.at) * uint64(l.unit), uint64(len(p.data))})

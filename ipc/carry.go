@@ -1,0 +1,51 @@
+package ipc
+
+import (
+	"bytes"
+	"context"
+	"io"
+)
+
+// Carry hands body, whatever its length, to a service of the controller and
+// answers its reply: open, stream, wait for the one message that comes back.
+func (c *Client) Carry(ctx context.Context, service string, header []byte, body io.Reader) (reply []byte, err error) {
+	s, err := c.Open(ctx, Controller+"/"+service, header)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = s.Close() }()
+	w := s.Writer(ctx)
+	defer w.Abandon()
+	read := &watchedReader{Reader: body}
+	if _, err = w.ReadFrom(read); err == nil {
+		err = w.Close()
+	}
+	if read.err != nil {
+		_ = s.Fail(read.err.Error())
+		return nil, read.err
+	}
+	m, recvErr := s.Recv(ctx)
+	if recvErr != nil {
+		if err == nil {
+			err = recvErr
+		}
+		return nil, err
+	}
+	// A service may answer before it has read everything; its word counts then.
+	defer m.Release()
+	return bytes.Clone(m.Bytes()), nil
+}
+
+// watchedReader tells a failure of the source from one of the lane.
+type watchedReader struct {
+	io.Reader
+	err error
+}
+
+func (w *watchedReader) Read(b []byte) (int, error) {
+	n, err := w.Reader.Read(b)
+	if err != nil && err != io.EOF {
+		w.err = err
+	}
+	return n, err
+}

@@ -1,0 +1,332 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"berth/internal/shm"
+)
+
+// Client is a registered companion. All methods are safe for concurrent use.
+type Client struct {
+	name      string
+	link      *link
+	directory *shm.Segment
+	once      sync.Once
+	served    chan struct{}
+
+	mu        sync.Mutex
+	handlers  map[string]Handler
+	accepting bool
+}
+
+// DialOption changes how a companion registers.
+type DialOption func(*hello)
+
+// Sizes asks for halves of the given sizes in bytes at the start; the engine may
+// give less, and more later.
+func Sizes(outgoing, incoming int) DialOption {
+	return func(h *hello) { h.outgoing, h.incoming = uint64(max(0, outgoing)), uint64(max(0, incoming)) }
+}
+
+// Dial registers this process under name with the engine at endpoint. It waits
+// while the engine has no room, until ctx ends. Errors wrap ErrVersion (built with
+// another layout), ErrRefused (the name is taken, another user's engine) or
+// ErrPeer (no engine there any more).
+func Dial(ctx context.Context, endpoint, name string, opts ...DialOption) (*Client, error) {
+	h := hello{version: Version, pid: uint32(os.Getpid()), name: name}
+	for _, o := range opts {
+		o(&h)
+	}
+	if !validName(name) || name == Controller {
+		return nil, fmt.Errorf("%w: %q can't be a companion's name: 1 to 64 of [a-zA-Z0-9._-], not %q", ErrAddress, name, Controller)
+	}
+	conn, pid, err := dialConn(ctx, endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("dial the engine at %s: %w", endpoint, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.close() })
+	c, err := enroll(conn, pid, h)
+	if !stop() && ctx.Err() != nil {
+		err = errors.Join(context.Cause(ctx), err)
+	}
+	if err != nil {
+		_ = conn.close()
+		if c != nil {
+			c.discard(err)
+		}
+		return nil, fmt.Errorf("register %q with the engine: %w", name, err)
+	}
+	go func() {
+		defer close(c.served)
+		c.link.serve(c.frame)
+	}()
+	return c, nil
+}
+
+// discard takes a half-made client down.
+func (c *Client) discard(err error) {
+	c.link.lastWords()
+	c.link.fail(err)
+	c.link.takeDown()
+}
+
+// enroll is the companion's side of the rendezvous. When it fails after the link
+// was made, it answers both.
+func enroll(conn conn, pid int, h hello) (*Client, error) {
+	if err := conn.write(frameHello, h.encode()); err != nil {
+		return nil, err
+	}
+	var c *Client
+	for {
+		f, err := conn.read()
+		if err != nil {
+			return c, fmt.Errorf("%w: %w", ErrPeer, err)
+		}
+		switch {
+		case f.kind == frameWaiting:
+		case f.kind == frameRefused:
+			return c, refusedBy(f.body)
+		case f.kind == frameRegistered && c != nil:
+			return c, nil
+		case f.kind == frameWelcome && c == nil:
+			if c, err = newClient(conn, pid, h.name, f); err != nil {
+				return nil, err
+			}
+		case c != nil:
+			if err := c.frame(f); err != nil {
+				return c, err
+			}
+		default:
+			closeHandles(f.handles)
+			return c, fmt.Errorf("%w: frame %d during registration", ErrProtocol, f.kind)
+		}
+	}
+}
+
+func refusedBy(body []byte) error {
+	r, err := decodeRefusal(body)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	if r.code == refuseVersion {
+		return fmt.Errorf("%w: this program speaks version %d, the engine version %d; update the older one", ErrVersion, Version, r.version)
+	}
+	return fmt.Errorf("%w: %s", ErrRefused, clip(r.text, 512))
+}
+
+// newClient maps what came with a welcome.
+func newClient(conn conn, pid int, name string, f frame) (*Client, error) {
+	w, err := decodeWelcome(f.body)
+	if err == nil && len(f.handles) < 2 {
+		err = fmt.Errorf("%w: a welcome with %d handles", ErrProtocol, len(f.handles))
+	}
+	if err != nil {
+		closeHandles(f.handles)
+		return nil, err
+	}
+	dir, err1 := shm.OpenSegment(f.handles[0], int(w.directory), shm.ReadOnly)
+	lane, err2 := shm.OpenSegment(f.handles[1], int(w.lane), shm.ReadWrite)
+	if err := errors.Join(err1, err2); err != nil {
+		closeSegments(dir, lane)
+		return nil, err
+	}
+	c := &Client{name: name, directory: dir, handlers: map[string]Handler{}, served: make(chan struct{})}
+	c.link, err = newLink(linkConfig{
+		peer: "the engine", pid: pid, companion: true, slots: w.slots, unit: int(w.unit), window: int(w.window),
+		largest: int(w.largest), lane: lane, events: eventsFrom(f.handles), conn: conn, host: c,
+	})
+	if err != nil {
+		closeSegments(dir, lane)
+		return nil, err
+	}
+	return c, conn.write(frameMapped, le.AppendUint32(nil, 0))
+}
+
+func closeSegments(all ...*shm.Segment) {
+	for _, s := range all {
+		if s != nil {
+			_ = s.Close()
+		}
+	}
+}
+
+// Name is what this companion is registered as.
+func (c *Client) Name() string { return c.name }
+
+// Done is closed when the engine is gone or the client was closed; Err says why.
+func (c *Client) Done() <-chan struct{} { return c.link.done }
+
+// Err is why the client is done, or nil.
+func (c *Client) Err() error { return c.link.cause() }
+
+// Close leaves the engine. What was sent before is still delivered; parcels and
+// messages that are held stay readable until they are released.
+func (c *Client) Close() error {
+	c.once.Do(func() {
+		c.link.fail(fmt.Errorf("%w: by this program", ErrClosed))
+		<-c.served
+	})
+	return nil
+}
+
+// Open opens a session to a service: "controller/service" is the engine's host,
+// "name/service" another companion. The header (at most 64 KiB) is for the service.
+func (c *Client) Open(ctx context.Context, address string, header []byte) (*Session, error) {
+	name, service, err := splitAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	return c.link.openSession(ctx, opening{address, "", header}, name, service)
+}
+
+// Alloc waits for a parcel of n bytes in the own block until ctx ends.
+func (c *Client) Alloc(ctx context.Context, n int) (*Parcel, error) { return c.link.alloc(ctx, n) }
+
+// TryAlloc is Alloc without waiting: ErrNoMemory when nothing is free now.
+func (c *Client) TryAlloc(n int) (*Parcel, error) { return c.link.tryAlloc(n) }
+
+// Handle serves the sessions that others open to this companion's service.
+func (c *Client) Handle(service string, h Handler) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handlers[service] = h
+}
+
+// Companions lists who is registered with the engine now, this one included.
+func (c *Client) Companions() []Entry {
+	c.link.mu.Lock()
+	defer c.link.mu.Unlock()
+	if c.link.err != nil {
+		return nil
+	}
+	return readDirectory(c.directory.Bytes())
+}
+
+// frame handles a control frame that isn't the link's own business.
+func (c *Client) frame(f frame) error {
+	switch {
+	case f.kind == frameExtent && len(f.handles) == 1:
+		return c.extent(f)
+	case len(f.handles) > 0:
+		closeHandles(f.handles)
+		return fmt.Errorf("control frame %d with handles", f.kind)
+	case f.kind == frameDenied:
+		c.link.denied()
+		return nil
+	case f.kind == frameForget:
+		return c.forget(f.body)
+	case f.kind == frameTrim:
+		return nil
+	}
+	return fmt.Errorf("control frame %d", f.kind)
+}
+
+// extent maps a new extent of either half.
+func (c *Client) extent(f frame) error {
+	e, err := decodeExtent(f.body)
+	if err != nil {
+		closeHandles(f.handles)
+		return err
+	}
+	seg, err := shm.OpenSegment(f.handles[0], int(e.size), shm.ReadWrite)
+	if err != nil {
+		return err
+	}
+	if e.half == incoming {
+		c.link.mu.Lock()
+		c.link.theirs[e.segment] = &foreign{number: e.segment, seg: seg}
+		c.link.mu.Unlock()
+	}
+	if err := c.link.conn.write(frameMapped, le.AppendUint32(nil, e.segment)); err != nil {
+		return err
+	}
+	if e.half == outgoing {
+		c.link.grown(e.segment, seg)
+	}
+	return nil
+}
+
+// forget unmaps an incoming extent that the engine uses no more.
+func (c *Client) forget(body []byte) error {
+	number, err := decodeUint32(body)
+	if err != nil {
+		return err
+	}
+	c.link.mu.Lock()
+	defer c.link.mu.Unlock()
+	f := c.link.theirs[number]
+	if f == nil || f.forgotten {
+		return fmt.Errorf("forget segment %d, which is not mapped", number)
+	}
+	f.forgotten = true
+	c.link.dropForeign(f)
+	return nil
+}
+
+// open serves or refuses a session that somebody opens to this companion. The
+// caller holds the link's mu.
+func (c *Client) open(s *Session, o opening) *closing {
+	_, service, err := splitAddress(o.address)
+	if err != nil {
+		return &closing{closeAddress, "not an address"}
+	}
+	s.service = service
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h := c.handlers[service]; h != nil {
+		go run(h, s)
+		return nil
+	}
+	if c.accepting && c.link.offered.len() < maxOffered {
+		c.link.offered.push(s)
+		c.link.notifyOne(c.link.offer)
+		return nil
+	}
+	return &closing{closeAddress, "this companion has no such service"}
+}
+
+const maxOffered = 64
+
+// Accept waits for a session that no handler serves.
+func (c *Client) Accept(ctx context.Context) (*Session, error) {
+	c.mu.Lock()
+	c.accepting = true
+	c.mu.Unlock()
+	l := c.link
+	for {
+		if err := l.await(ctx, (*offerWanted)(l), l.offer); err != nil {
+			return nil, err
+		}
+		l.mu.Lock()
+		if l.offered.len() > 0 {
+			s := l.offered.pop()
+			if l.offered.len() > 0 {
+				l.notifyOne(l.offer)
+			}
+			l.mu.Unlock()
+			return s, nil
+		}
+		l.mu.Unlock()
+	}
+}
+
+// offerWanted is the condition that somebody has opened a session.
+type offerWanted link
+
+func (w *offerWanted) ready() bool { return w.offered.len() > 0 }
+
+// grow asks the engine for another extent. The caller holds the link's mu, so the
+// frame is written elsewhere.
+func (c *Client) grow(l *link, n int) {
+	go func() {
+		if err := l.conn.write(frameWant, le.AppendUint64(nil, uint64(n))); err != nil {
+			l.denied()
+		}
+	}()
+}
+
+func (c *Client) dead(*link, error) { _ = c.directory.Close() }

@@ -1,0 +1,275 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"berth/session"
+)
+
+// Controller is the name under which companions address the engine's own host.
+const Controller = "controller"
+
+// Options of an engine. The zero value is a good one.
+type Options struct {
+	Log *slog.Logger
+	// Budget is the most payload memory that all blocks together may take, in bytes;
+	// by default a quarter of the memory that this process may use.
+	Budget int64
+	// Outgoing and Incoming are the sizes that the halves of a block start with, in
+	// bytes; by default 4 MiB and 1 MiB.
+	Outgoing, Incoming int
+	// Largest is the largest parcel, in bytes; by default half the budget, at most 4 GiB.
+	Largest int
+	// Unit is the smallest piece of memory: 4096 (default) or 2048 bytes.
+	Unit int
+	// Window is how many messages of a session may be under way; by default 64.
+	Window int
+	// Companions is how many may be registered; by default (and at most) 4096.
+	Companions int
+}
+
+const defaultSlots = 256
+
+func (o Options) withDefaults() Options {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Budget <= 0 {
+		o.Budget = usableMemory() / 4
+	}
+	set := func(v *int, def int) {
+		if *v <= 0 {
+			*v = def
+		}
+	}
+	set(&o.Outgoing, 4<<20)
+	set(&o.Incoming, 1<<20)
+	set(&o.Largest, int(min(o.Budget/2, 4<<30)))
+	set(&o.Window, 64)
+	set(&o.Companions, directoryCapacity)
+	if o.Unit != minUnit {
+		o.Unit = 4096
+	}
+	o.Window = min(o.Window, defaultSlots)
+	o.Companions = min(o.Companions, directoryCapacity)
+	return o
+}
+
+// Engine mediates between the companions of one session: each shares memory with
+// the engine alone. All methods are safe for concurrent use.
+type Engine struct {
+	opts      Options
+	log       *slog.Logger
+	listener  *listener
+	directory *directory
+	wg        sync.WaitGroup
+
+	mu       sync.Mutex
+	closed   bool
+	changed  chan struct{} // closed and replaced when room may have become free
+	members  map[string]*member
+	pending  int // registrations under way
+	used     int64
+	dropped  []Drop
+	handlers map[string]Handler
+}
+
+// NewEngine starts an engine for the session: companions can dial its Endpoint
+// when it returns. There can be one per session.
+func NewEngine(s session.Session, o Options) (*Engine, error) {
+	path, err := endpointIn(s)
+	if err != nil {
+		return nil, fmt.Errorf("where the engine listens: %w", err)
+	}
+	e := &Engine{
+		opts: o.withDefaults(), changed: make(chan struct{}),
+		members: map[string]*member{}, handlers: map[string]Handler{},
+	}
+	e.log = e.opts.Log
+	if e.directory, err = newDirectory(os.Getpid()); err != nil {
+		return nil, err
+	}
+	if e.listener, err = listen(path); err != nil {
+		_ = e.directory.seg.Close()
+		return nil, fmt.Errorf("the engine can't listen: %w", err)
+	}
+	e.wg.Go(e.accept)
+	return e, nil
+}
+
+// Endpoint is what companions dial: it belongs into the port record.
+func (e *Engine) Endpoint() string { return e.listener.endpoint() }
+
+// Handle serves the sessions that companions open to "controller/service". It
+// replaces an earlier handler of that service.
+func (e *Engine) Handle(service string, h Handler) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.handlers[service] = h
+}
+
+// Open opens a session from the controller to a service of a companion.
+func (e *Engine) Open(ctx context.Context, address string, header []byte) (*Session, error) {
+	name, service, err := splitAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	m := e.members[name]
+	e.mu.Unlock()
+	if m == nil || !m.registered() {
+		return nil, fmt.Errorf("%w: no companion %q is registered", ErrAddress, name)
+	}
+	return m.link.openSession(ctx, opening{address, Controller, header}, name, service)
+}
+
+// Close drops every companion and gives all memory back.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil
+	}
+	e.closed = true
+	close(e.changed)
+	for _, m := range e.members {
+		m.drop(fmt.Errorf("%w: the engine ends", ErrClosed))
+	}
+	e.mu.Unlock()
+	err := e.listener.close()
+	e.wg.Wait()
+	return errors.Join(err, e.directory.seg.Close())
+}
+
+// accept admits companions until the listener is closed.
+func (e *Engine) accept() {
+	for {
+		c, p, err := e.listener.accept()
+		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
+			return
+		}
+		if err != nil {
+			e.log.Warn("a companion could not be let in", "error", err)
+			if !errors.Is(err, errStranger) {
+				time.Sleep(10 * time.Millisecond) // out of descriptors: give somebody time to leave
+			}
+			continue
+		}
+		m := &member{e: e, conn: c, peer: p, since: time.Now()}
+		e.wg.Go(m.run)
+	}
+}
+
+// enter makes m the holder of name, waiting while there is no room. A name that is
+// taken is waited for a moment only: its holder may just be dying.
+func (e *Engine) enter(m *member, name string, need int64) error {
+	var patience <-chan time.Time
+	told := false
+	for {
+		e.mu.Lock()
+		other := e.members[name]
+		switch {
+		case e.closed:
+			e.mu.Unlock()
+			return fmt.Errorf("%w: the engine ends", ErrClosed)
+		case other == nil && len(e.members) < e.opts.Companions && e.used+need <= e.opts.Budget:
+			index, ok := e.directory.reserve()
+			if ok {
+				m.name, m.index, m.bytes = name, index, need
+				e.members[name], e.used = m, e.used+need
+				e.mu.Unlock()
+				return nil
+			}
+		}
+		changed := e.changed
+		e.mu.Unlock()
+		if other != nil && patience == nil {
+			t := time.NewTimer(nameTimeout)
+			defer t.Stop()
+			patience = t.C
+		}
+		if !told {
+			told = true
+			if err := m.conn.write(frameWaiting, nil); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-changed:
+		case <-m.lost():
+			return fmt.Errorf("%w: it went while it waited", ErrPeer)
+		case <-patience:
+			if other != nil {
+				return &refusedError{refuseName, fmt.Sprintf("the name %q is taken by process %d", name, other.peer.pid)}
+			}
+		}
+	}
+}
+
+const nameTimeout = 2 * time.Second
+
+// leave undoes enter.
+func (e *Engine) leave(m *member, why error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.members[m.name] != m {
+		return
+	}
+	delete(e.members, m.name)
+	e.used -= m.bytes
+	e.directory.free(m.index)
+	if errors.Is(why, ErrProtocol) {
+		e.dropped = append(e.dropped, Drop{Name: m.name, PID: m.peer.pid, Reason: why.Error(), At: time.Now()})
+		if len(e.dropped) > maxDrops {
+			e.dropped = e.dropped[1:]
+		}
+	}
+	if !e.closed {
+		close(e.changed)
+		e.changed = make(chan struct{})
+	}
+}
+
+// charge takes n more bytes of the budget for m.
+func (e *Engine) charge(m *member, n int64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed || e.used+n > e.opts.Budget {
+		return false
+	}
+	e.used += n
+	m.bytes += n
+	e.directory.resize(m.index, m.bytes)
+	return true
+}
+
+// refund is the opposite of charge.
+func (e *Engine) refund(m *member, n int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.used -= n
+	m.bytes -= n
+	if e.members[m.name] == m {
+		e.directory.resize(m.index, m.bytes)
+	}
+	if !e.closed {
+		close(e.changed)
+		e.changed = make(chan struct{})
+	}
+}
+
+// refusedError is a refusal with its code for the frame.
+type refusedError struct {
+	code uint16
+	text string
+}
+
+func (r *refusedError) Error() string { return r.text }
+func (r *refusedError) Unwrap() error { return ErrRefused }

@@ -1,0 +1,415 @@
+package ipc
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"berth/internal/shm"
+)
+
+const (
+	helloTimeout = 10 * time.Second
+	maxDrops     = 64
+	maxExtent    = 16 << 20 // of an extent that is divided; a larger parcel gets one of its own
+)
+
+// member is a companion as the engine sees it: entering, registered, or leaving.
+type member struct {
+	e     *Engine
+	conn  conn
+	peer  peer
+	since time.Time
+
+	// Set by enter, under the engine's mu.
+	name  string
+	index uint32
+	bytes int64 // of the budget
+
+	link  *link
+	ready atomic.Bool // it is in the directory
+
+	watchOnce sync.Once
+	gone      chan struct{}
+
+	mu       sync.Mutex
+	next     uint32
+	unmapped map[uint32]*shm.Segment // incoming extents that the companion has not mapped yet
+	growing  bool                    // it asked for an outgoing extent
+}
+
+func (m *member) registered() bool { return m.ready.Load() }
+
+// lost is closed when the companion's process has ended.
+func (m *member) lost() <-chan struct{} {
+	m.watchOnce.Do(func() {
+		m.gone = make(chan struct{})
+		if m.peer.wait == nil {
+			return
+		}
+		m.e.wg.Go(func() {
+			m.peer.wait()
+			close(m.gone)
+			_ = m.conn.close() // a child may hold the other end
+		})
+	})
+	return m.gone
+}
+
+// drop ends the member from outside its goroutine.
+func (m *member) drop(err error) {
+	if m.ready.Load() {
+		m.link.fail(err)
+	}
+	_ = m.conn.close()
+}
+
+// run takes a companion from its hello to its end.
+func (m *member) run() {
+	m.lost()
+	err := m.register()
+	if err == nil {
+		m.e.log.Info("a companion registered", "name", m.name, "pid", m.peer.pid)
+		m.link.serve(m.frame)
+		err = m.link.cause()
+	} else if m.link != nil {
+		m.link.lastWords()
+		m.link.fail(err)
+		m.link.takeDown()
+	}
+	m.e.log.Info("a companion left", "name", m.name, "pid", m.peer.pid, "reason", err)
+	_ = m.conn.close()
+	_ = m.peer.release()
+	m.abandon()
+	m.e.leave(m, err)
+}
+
+// abandon closes the extents that were never mapped.
+func (m *member) abandon() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, seg := range m.unmapped {
+		_ = seg.Close()
+	}
+	m.unmapped = nil
+}
+
+// register is the rendezvous of doc.go. It tells the companion why it fails.
+func (m *member) register() error {
+	err := m.rendezvous()
+	if err == nil {
+		return nil
+	}
+	r := refusal{code: refuseBroken, version: Version, text: clip(err.Error(), 512)}
+	var refused *refusedError
+	if errors.As(err, &refused) {
+		r.code, r.text = refused.code, refused.text
+	}
+	_ = m.conn.write(frameRefused, r.encode())
+	return err
+}
+
+func (m *member) rendezvous() error {
+	h, err := m.hello()
+	if err != nil {
+		return err
+	}
+	o := m.e.opts
+	out, in := clampHalf(h.outgoing, o.Outgoing, o), clampHalf(h.incoming, o.Incoming, o)
+	if err := m.e.enter(m, h.name, int64(out+in)); err != nil {
+		return err
+	}
+	segments, err := m.build(out, in)
+	if err != nil {
+		return err
+	}
+	if err := m.awaitMapped(3); err != nil {
+		return err
+	}
+	for _, s := range segments {
+		if err := s.Seal(); err != nil {
+			return err
+		}
+	}
+	m.e.directory.publish(m.index, m.name, m.peer.pid, m.bytes)
+	m.ready.Store(true)
+	return m.conn.write(frameRegistered, nil)
+}
+
+// hello reads the first frame; who says nothing is hung up on.
+func (m *member) hello() (hello, error) {
+	t := time.AfterFunc(helloTimeout, func() { _ = m.conn.close() })
+	defer t.Stop()
+	f, err := m.conn.read()
+	if err != nil {
+		return hello{}, fmt.Errorf("%w: before its hello: %w", ErrPeer, err)
+	}
+	if f.kind != frameHello || len(f.handles) > 0 {
+		closeHandles(f.handles)
+		return hello{}, fmt.Errorf("%w: frame %d before hello", ErrProtocol, f.kind)
+	}
+	h, err := decodeHello(f.body)
+	if err != nil {
+		return hello{}, fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	if h.version != Version {
+		return hello{}, &refusedError{refuseVersion, fmt.Sprintf("the companion speaks version %d, the engine version %d", h.version, Version)}
+	}
+	if h.name == Controller {
+		return hello{}, &refusedError{refuseName, "the name controller is the engine's own"}
+	}
+	return h, nil
+}
+
+// clampHalf is a wished size within reason, in whole units of the largest page size in use.
+func clampHalf(wish uint64, def int, o Options) int {
+	const grain = 64 << 10
+	size := def
+	if wish > 0 {
+		size = int(min(wish, maxExtent))
+	}
+	size = min(size, int(o.Budget/4))
+	return max(grain, size/grain*grain)
+}
+
+// build makes lane and extents and passes them over.
+func (m *member) build(out, in int) ([]*shm.Segment, error) {
+	lane, err := shm.NewSegment(laneSize(defaultSlots))
+	if err != nil {
+		return nil, err
+	}
+	formatLane(lane.Bytes(), defaultSlots)
+	own, events, err := laneEvents()
+	if err != nil {
+		_ = lane.Close()
+		return nil, err
+	}
+	o := m.e.opts
+	m.link, err = newLink(linkConfig{
+		peer: m.name, pid: m.peer.pid, slots: defaultSlots, unit: o.Unit, window: o.Window,
+		largest: o.Largest, lane: lane, events: own, conn: m.conn, host: m,
+	})
+	if err != nil {
+		_ = lane.Close()
+		return nil, err
+	}
+	w := welcome{
+		version: Version, index: m.index, generation: m.e.directory.generation(m.index), slots: defaultSlots,
+		unit: uint32(o.Unit), window: uint32(o.Window), directory: uint64(m.e.directory.seg.Size()),
+		lane: uint64(lane.Size()), largest: uint64(o.Largest),
+	}
+	grants := append([]grant{shareRead(m.e.directory.seg), share(lane)}, events...)
+	if err := m.conn.write(frameWelcome, w.encode(), grants...); err != nil {
+		return nil, err
+	}
+	outSeg, err := m.extent(outgoing, out)
+	if err != nil {
+		return nil, err
+	}
+	inSeg, err := m.extent(incoming, in)
+	return []*shm.Segment{lane, outSeg, inSeg}, err
+}
+
+// extent makes an extent of one half and passes it over. An incoming one waits in
+// unmapped until the companion can read it.
+func (m *member) extent(half uint32, size int) (*shm.Segment, error) {
+	seg, err := shm.NewSegment(size)
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	m.next++
+	number := m.next
+	if half == incoming {
+		if m.unmapped == nil {
+			m.unmapped = map[uint32]*shm.Segment{}
+		}
+		m.unmapped[number] = seg
+	}
+	m.mu.Unlock()
+	if half == outgoing {
+		m.answered() // it may ask again as soon as it has read the frame
+		m.link.mu.Lock()
+		m.link.theirs[number] = &foreign{number: number, seg: seg}
+		m.link.mu.Unlock()
+	}
+	return seg, m.conn.write(frameExtent, extentFrame{number, half, uint64(seg.Size())}.encode(), share(seg))
+}
+
+// awaitMapped waits until the companion has mapped n things.
+func (m *member) awaitMapped(n int) error {
+	t := time.AfterFunc(helloTimeout, func() { _ = m.conn.close() })
+	defer t.Stop()
+	for range n {
+		f, err := m.conn.read()
+		if err != nil {
+			return fmt.Errorf("%w: during registration: %w", ErrPeer, err)
+		}
+		if f.kind != frameMapped {
+			closeHandles(f.handles)
+			return fmt.Errorf("%w: frame %d during registration", ErrProtocol, f.kind)
+		}
+		if err := m.frame(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// frame handles a control frame that isn't the link's own business.
+func (m *member) frame(f frame) error {
+	if len(f.handles) > 0 {
+		closeHandles(f.handles)
+		return errors.New("a companion passed handles")
+	}
+	switch f.kind {
+	case frameMapped:
+		return m.mapped(f.body)
+	case frameWant:
+		return m.want(f.body)
+	case frameForget:
+		return m.forget(f.body)
+	}
+	return fmt.Errorf("control frame %d", f.kind)
+}
+
+// mapped lets the engine allocate from an incoming extent. Outgoing ones are
+// sealed here when they came after registration.
+func (m *member) mapped(body []byte) error {
+	number, err := decodeUint32(body)
+	if err != nil || number == 0 {
+		return err
+	}
+	m.mu.Lock()
+	seg := m.unmapped[number]
+	delete(m.unmapped, number)
+	m.mu.Unlock()
+	if seg != nil {
+		if m.ready.Load() {
+			err = seg.Seal()
+		}
+		m.link.grown(number, seg)
+		return err
+	}
+	m.link.mu.Lock()
+	defer m.link.mu.Unlock()
+	f := m.link.theirs[number]
+	if f == nil || f.seg == nil {
+		return fmt.Errorf("mapped segment %d, which was never passed", number)
+	}
+	if m.ready.Load() {
+		return f.seg.Seal()
+	}
+	return nil
+}
+
+// want gives the companion another outgoing extent, in the background: committing
+// a large one takes a while.
+func (m *member) want(body []byte) error {
+	n, err := decodeUint64(body)
+	if err != nil {
+		return err
+	}
+	if n == 0 || n > uint64(m.e.opts.Largest) {
+		return fmt.Errorf("it wants a parcel of %d bytes, the largest is %d", n, m.e.opts.Largest)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.growing {
+		return errors.New("it wants more before its last wish was answered")
+	}
+	m.growing = true
+	m.e.wg.Go(func() {
+		err := m.enlarge(outgoing, int(n))
+		m.answered()
+		if err != nil {
+			m.e.log.Warn("no memory for a companion", "name", m.name, "bytes", n, "reason", err)
+			_ = m.conn.write(frameDenied, body)
+		}
+	})
+	return nil
+}
+
+func (m *member) answered() {
+	m.mu.Lock()
+	m.growing = false
+	m.mu.Unlock()
+}
+
+// enlarge adds an extent that can hold n bytes in a row.
+func (m *member) enlarge(half uint32, n int) error {
+	size := extentFor(n, m.e.opts.Unit)
+	if !m.e.charge(m, int64(size)) {
+		return fmt.Errorf("%w: the budget of %d bytes is spent", ErrNoMemory, m.e.opts.Budget)
+	}
+	if _, err := m.extent(half, size); err != nil {
+		m.e.refund(m, int64(size))
+		return err
+	}
+	return nil
+}
+
+// extentFor is the size of an extent made for a parcel of n bytes: four of them,
+// or one alone when it is large.
+func extentFor(n, unit int) int {
+	const grain = 64 << 10
+	size := (n + unit - 1) / unit * unit
+	if size < maxExtent/4 {
+		size = max(4*size, 1<<20)
+	}
+	return (size + grain - 1) / grain * grain
+}
+
+// forget: the companion has unmapped an extent.
+func (m *member) forget(body []byte) error {
+	number, err := decodeUint32(body)
+	if err != nil {
+		return err
+	}
+	l := m.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.theirs[number]
+	if f == nil || f.forgotten {
+		return fmt.Errorf("forgets segment %d, which is none of its own", number)
+	}
+	f.forgotten = true
+	size := int64(f.seg.Size())
+	l.dropForeign(f)
+	go m.e.refund(m, size)
+	return nil
+}
+
+// open serves or refuses a session that the companion opens. The caller holds the link's mu.
+func (m *member) open(s *Session, o opening) *closing {
+	name, service, err := splitAddress(o.address)
+	if err != nil {
+		return &closing{closeAddress, "not an address"}
+	}
+	s.peer, s.service = m.name, service
+	if name != Controller {
+		return &closing{closeAddress, "no such companion"}
+	}
+	m.e.mu.Lock()
+	h := m.e.handlers[service]
+	m.e.mu.Unlock()
+	if h == nil {
+		return &closing{closeAddress, "the controller has no such service"}
+	}
+	m.e.wg.Go(func() { run(h, s) })
+	return nil
+}
+
+// grow adds to the incoming half.
+func (m *member) grow(l *link, n int) {
+	m.e.wg.Go(func() {
+		if err := m.enlarge(incoming, n); err != nil {
+			m.e.log.Warn("no memory for what the controller sends", "name", m.name, "bytes", n, "reason", err)
+			l.denied()
+		}
+	})
+}
+
+func (m *member) dead(*link, error) {}

@@ -1,0 +1,70 @@
+package ipc
+
+import (
+	"context"
+	"fmt"
+	"io"
+)
+
+// Handler serves one session; the session is closed when it returns. ctx ends
+// when the other side is gone.
+type Handler func(ctx context.Context, s *Session)
+
+// openWanted is the condition that an opened session was answered.
+type openWanted Session
+
+func (w *openWanted) ready() bool { return w.accepted || w.closed || w.ended != nil }
+
+// openSession opens a session on l and waits for the answer.
+func (l *link) openSession(ctx context.Context, o opening, peer, service string) (*Session, error) {
+	if len(o.header) > maxHeader {
+		return nil, fmt.Errorf("%w: a header of %d bytes, at most %d", ErrTooLarge, len(o.header), maxHeader)
+	}
+	body := o.encode()
+	p, err := l.alloc(ctx, len(body))
+	if err != nil {
+		return nil, err
+	}
+	copy(p.Bytes(), body)
+	l.mu.Lock()
+	if l.err != nil {
+		l.mu.Unlock()
+		p.Release()
+		return nil, l.err
+	}
+	s := l.newSession(l.nextID)
+	l.nextID += 2
+	s.peer, s.service, s.header = peer, service, o.header
+	r := newRecord(kindOpen, 0, s.id, uint32(l.window))
+	// The number must not be overtaken by a later one: published before mu is free.
+	l.sealLocked(p, &r, 0)
+	l.post(&r)
+	l.mu.Unlock()
+	if err := s.answered(ctx); err != nil {
+		_ = s.close(closing{code: closeCanceled})
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Session) answered(ctx context.Context) error {
+	if err := s.l.await(ctx, (*openWanted)(s), s.sendable); err != nil {
+		return err
+	}
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	if s.accepted {
+		return nil
+	}
+	err := s.over()
+	if err == io.EOF {
+		err = fmt.Errorf("session with %s/%s: %w: closed unanswered", s.peer, s.service, ErrRefused)
+	}
+	return err
+}
+
+// run serves s with h in the goroutine that calls it.
+func run(h Handler, s *Session) {
+	defer func() { _ = s.Close() }()
+	h(s.l.ctx, s)
+}

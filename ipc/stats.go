@@ -1,0 +1,67 @@
+package ipc
+
+import (
+	"sort"
+	"time"
+)
+
+// Stats is what an engine holds at one moment. Sizes are in bytes.
+type Stats struct {
+	Budget     int64
+	Used       int64 // of the budget: the blocks of all companions
+	Companions []CompanionStats
+	Dropped    []Drop // the last companions that broke the protocol
+}
+
+// CompanionStats is one companion in Stats.
+type CompanionStats struct {
+	Name        string
+	PID         int
+	State       string // "registering", "registered" or "leaving"
+	Since       time.Time
+	BlockBytes  int64
+	UsedBytes   int64 // what the engine sees in use: its own half, and messages not yet released
+	LargestFree int64 // longest free run of the engine's half
+	Sessions    int
+}
+
+// Drop says why a companion was dropped.
+type Drop struct {
+	Name   string
+	PID    int
+	Reason string
+	At     time.Time
+}
+
+// Stats answers what the engine holds now, companions sorted by name.
+func (e *Engine) Stats() Stats {
+	e.mu.Lock()
+	s := Stats{Budget: e.opts.Budget, Used: e.used, Dropped: append([]Drop(nil), e.dropped...)}
+	members := make([]*member, 0, len(e.members))
+	for _, m := range e.members {
+		s.Companions = append(s.Companions, CompanionStats{
+			Name: m.name, PID: m.peer.pid, State: "registering", Since: m.since, BlockBytes: m.bytes,
+		})
+		members = append(members, m)
+	}
+	e.mu.Unlock()
+	for i, m := range members {
+		if m.registered() {
+			m.link.describe(&s.Companions[i])
+		}
+	}
+	sort.Slice(s.Companions, func(i, j int) bool { return s.Companions[i].Name < s.Companions[j].Name })
+	return s
+}
+
+func (l *link) describe(c *CompanionStats) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.State = "registered"
+	if l.err != nil {
+		c.State = "leaving"
+		return
+	}
+	_, used, largest := l.mem.usage()
+	c.UsedBytes, c.LargestFree, c.Sessions = int64(used+l.leased), int64(largest), len(l.sessions)
+}

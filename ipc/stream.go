@@ -1,0 +1,170 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// chunk is the size of the pieces that a stream travels in: large enough for the
+// cost of a message to vanish, small enough to stay in the cache.
+const chunk = 256 << 10
+
+// Writer sends a stream of any length as a row of messages. Close ends it, and
+// must be called; the session stays open. Not safe for concurrent use.
+type Writer struct {
+	s   *Session
+	ctx context.Context
+	p   *Parcel
+	n   int // bytes of p that are filled
+	err error
+}
+
+// Writer starts a stream to the other side. ctx ends its waits for memory.
+func (s *Session) Writer(ctx context.Context) *Writer { return &Writer{s: s, ctx: ctx} }
+
+// Write copies b into shared memory.
+func (w *Writer) Write(b []byte) (int, error) {
+	done := 0
+	for done < len(b) {
+		if err := w.ensure(); err != nil {
+			return done, err
+		}
+		n := copy(w.p.Bytes()[w.n:], b[done:])
+		w.n, done = w.n+n, done+n
+	}
+	return done, nil
+}
+
+// ReadFrom reads r to its end straight into shared memory.
+func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
+	var total int64
+	for {
+		if err := w.ensure(); err != nil {
+			return total, err
+		}
+		n, err := r.Read(w.p.Bytes()[w.n:])
+		w.n, total = w.n+n, total+int64(n)
+		if errors.Is(err, io.EOF) {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// ensure makes room for at least one byte.
+func (w *Writer) ensure() error {
+	if w.p != nil && w.n == len(w.p.Bytes()) {
+		w.flush(0)
+	}
+	if w.p == nil && w.err == nil {
+		w.n = 0
+		w.p, w.err = w.s.Alloc(w.ctx, min(chunk, w.s.l.largest))
+	}
+	return w.err
+}
+
+func (w *Writer) flush(flags uint8) {
+	p := w.p
+	w.p = nil
+	w.err = w.s.send(w.ctx, p, flags, 0)
+}
+
+// Close sends what is left and ends the stream.
+func (w *Writer) Close() error {
+	if w.err != nil {
+		return w.err
+	}
+	if w.p == nil {
+		if w.p, w.err = w.s.Alloc(w.ctx, 0); w.err != nil {
+			return w.err
+		}
+		w.n = 0
+	} else {
+		w.p.Shorten(w.n)
+	}
+	if w.flush(flagEnd); w.err != nil {
+		return w.err
+	}
+	w.err = ErrClosed
+	return nil
+}
+
+// Abandon gives the unsent rest back without ending the stream.
+func (w *Writer) Abandon() {
+	if w.p != nil {
+		w.p.Release()
+		w.p = nil
+	}
+	if w.err == nil {
+		w.err = ErrClosed
+	}
+}
+
+// Reader reads the stream that the other side writes. Each byte is copied out of
+// shared memory once, so that what the caller checks is what it uses. Not safe for
+// concurrent use.
+type Reader struct {
+	s   *Session
+	ctx context.Context
+	m   *Message
+	off int
+	err error
+}
+
+// Reader reads the next stream of the session. ctx ends its waits.
+func (s *Session) Reader(ctx context.Context) *Reader { return &Reader{s: s, ctx: ctx} }
+
+// Read answers io.EOF at the end of the stream, and io.ErrUnexpectedEOF when the
+// other side closed before it.
+func (r *Reader) Read(b []byte) (int, error) {
+	for r.err == nil {
+		if r.m == nil {
+			r.fetch()
+			continue
+		}
+		if r.off < len(r.m.data) && len(b) > 0 {
+			n := copy(b, r.m.data[r.off:])
+			if r.off += n; r.off == len(r.m.data) {
+				r.next()
+			}
+			return n, nil
+		}
+		if len(b) == 0 {
+			return 0, nil
+		}
+		r.next()
+	}
+	return 0, r.err
+}
+
+func (r *Reader) fetch() {
+	r.off = 0
+	r.m, r.err = r.s.Recv(r.ctx)
+	if errors.Is(r.err, io.EOF) {
+		r.err = io.ErrUnexpectedEOF
+	}
+}
+
+// next lets go of a message that has been read.
+func (r *Reader) next() {
+	if r.m.End() {
+		r.err = io.EOF
+	}
+	r.m.Release()
+	r.m = nil
+}
+
+// Close gives back what was received and not read.
+func (r *Reader) Close() error {
+	if r.m != nil {
+		r.m.Release()
+		r.m = nil
+	}
+	if r.err == nil {
+		r.err = ErrClosed
+	}
+	return nil
+}
