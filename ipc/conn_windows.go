@@ -162,6 +162,7 @@ func listen(path string) (*listener, error) {
 		return nil, err
 	}
 	sa := &windows.SecurityAttributes{SecurityDescriptor: sd}
+	// SAFETY: only the size is taken.
 	sa.Length = uint32(unsafe.Sizeof(*sa))
 	stop, err := windows.CreateEvent(nil, 1, 0, nil)
 	if err != nil {

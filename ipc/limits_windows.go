@@ -15,6 +15,7 @@ type memoryStatus struct {
 // usableMemory is the memory of the machine.
 func usableMemory() int64 {
 	s := memoryStatus{}
+	// SAFETY: only the size is taken.
 	s.length = uint32(unsafe.Sizeof(s))
 	call := windows.NewLazySystemDLL("kernel32.dll").NewProc("GlobalMemoryStatusEx")
 	// SAFETY: s has the size it states and outlives the call.
