@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"berth/transfer/tus":                  {"berth/transfer", "berth/transfer/internal/peer"},
 	"berth/transfer/ftp":                  {"berth/transfer", "berth/transfer/internal/peer"},
 	"berth/transfer/sftp":                 {"berth/transfer", "berth/transfer/internal/peer"},
-	"berth/transfer/transfertest":         {"berth/transfer"},
+	"berth/transfer/transfertest":         {"berth/transfer", "berth/transfer/transfertest/servers"},
 	"berth/transfer/transfertest/servers": nil,
 	"berth/transfer/transfertest/serve":   {"berth/transfer/transfertest/servers"},
 	"berth/control":                       nil,
@@ -43,6 +43,7 @@ var mayImport = map[string][]string{
 	"berth/tray":                          {"berth/control"},
 	"berth/cmd/addin-sim":                 {"berth/session", "berth/portshare", "berth/ipc", "berth/control"},
 	"berth/cmd/controller":                {"*"},
+	"berth/tools/measure":                 {"berth/session", "berth/portshare"},
 	"berth/tools/testcount":               nil,
 }
 
