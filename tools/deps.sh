@@ -8,7 +8,7 @@ set -euo pipefail
 packages() {
   case $1 in
     run)  echo curl ca-certificates ;;
-    test) echo gcc libc6-dev ca-certificates curl dbus-daemon openssh-client openssh-server openssh-sftp-server vsftpd procps util-linux ;;
+    test) echo gcc libc6-dev ca-certificates curl dbus-daemon desktop-file-utils libglib2.0-bin openssh-client openssh-server openssh-sftp-server vsftpd procps systemd util-linux ;;
     wine) echo binutils ca-certificates libfontconfig1 libfreetype6 libx11-6 libxext6 patchelf util-linux xdotool imagemagick xvfb xz-utils ;;
     *)    echo "deps: unknown group '$1' (run test wine)" >&2; exit 2 ;;
   esac
