@@ -164,14 +164,7 @@ func (h home) merge(main *store, known []stored, f free) ([]stored, error) {
 		return nil, diskError("taking over the transfer store "+f.id, h.dir, err)
 	}
 	jobs = unknown(jobs, known)
-	err = main.update(func(tx *bbolt.Tx) error {
-		for _, st := range jobs {
-			if err := putStored(tx, st); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	err = main.update(func(tx *bbolt.Tx) error { return putAll(tx, jobs) }, nil)
 	if err != nil {
 		return nil, err
 	}

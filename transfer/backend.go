@@ -77,13 +77,11 @@ type Upload interface {
 	Close() error
 }
 
-// Hasher is a backend whose server computes checksums. A backend is a Hasher or
-// a [Reader], or both: else nothing sent there could be proved, and the queue
-// refuses it.
-//
-// SHA256 answers the hash
+// Hasher is a backend whose server computes checksums. SHA256 answers the hash
 // of the first n bytes of the object as the server holds it, or
-// errors.ErrUnsupported when this server does not offer it after all.
+// errors.ErrUnsupported when this server does not offer it after all. Every
+// backend is a Hasher or a [Reader]: the queue refuses to send what nobody can
+// prove.
 type Hasher interface {
 	SHA256(ctx context.Context, o Object, h Handle, n int64) ([32]byte, error)
 }

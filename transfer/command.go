@@ -52,7 +52,11 @@ func (q *Queue) find(id string) (*job, error) {
 	if j, ok := q.jobs[id]; ok {
 		return j, nil
 	}
-	return nil, fmt.Errorf("job %s: %w. The list shows which jobs there are.", id, ErrNotFound) //nolint:staticcheck // for people
+	return nil, noJob(id)
+}
+
+func noJob(id string) error {
+	return advise(ErrNotFound, nil, "there is no job %s. The list shows which there are.", id)
 }
 
 // transition moves a job along the table. What changes durably is on the disk
@@ -74,16 +78,17 @@ func (q *Queue) transition(j *job, e event, edit func(*jobRecord)) error {
 	if edit != nil {
 		edit(&rec)
 	}
-	if rec != j.rec {
-		if err := q.store.update(func(tx *bbolt.Tx) error { return putJob(tx, rec) }); err != nil {
-			return err
-		}
+	apply := func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		j.rec, j.state = rec, to
+		q.tell(j)
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	j.rec, j.state = rec, to
-	q.tell(j)
-	return nil
+	if rec == j.rec {
+		apply()
+		return nil
+	}
+	return q.store.update(func(tx *bbolt.Tx) error { return putJob(tx, rec) }, apply)
 }
 
 // Retry sends a failed or canceled job again, from where it can go on. Source
@@ -198,21 +203,19 @@ func (q *Queue) commitRetry(j *job, items []itemRecord) error {
 	}
 	st := stored{j.rec, items}
 	st.job.State, st.job.Error, st.job.Finished = to, "", time.Time{}
-	if err := q.store.update(func(tx *bbolt.Tx) error { return putStored(tx, st) }); err != nil {
-		return err
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	j.rec, j.state, j.lastErr, j.retryAt = st.job, to, "", time.Time{}
-	j.retry.reset()
-	for i, it := range j.items {
-		it.rec = items[i]
-		if it.rec.Phase == phaseStale || it.rec.Phase == phaseNew {
-			it.done = 0
+	return q.store.update(func(tx *bbolt.Tx) error { return putStored(tx, st) }, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		j.rec, j.state, j.lastErr, j.retryAt = st.job, to, "", time.Time{}
+		j.retry.reset()
+		for i, it := range j.items {
+			it.rec = items[i]
+			if it.rec.Phase == phaseStale || it.rec.Phase == phaseNew {
+				it.done = 0
+			}
 		}
-	}
-	q.tell(j)
-	return nil
+		q.tell(j)
+	})
 }
 
 // Links answers the links of a job's items that are known by now, as the
@@ -222,7 +225,7 @@ func (q *Queue) Links(id string) ([]string, error) {
 	j, ok := q.jobs[id]
 	if !ok {
 		q.mu.Unlock()
-		return nil, fmt.Errorf("job %s: %w", id, ErrNotFound)
+		return nil, noJob(id)
 	}
 	dest := j.rec.Destination
 	recs := make([]itemRecord, len(j.items))

@@ -56,7 +56,7 @@ func openProgress(path string) (*progress, error) {
 	}
 	b := make([]byte, progressLen)
 	n, err := io.ReadFull(f, b)
-	if err != nil && err != io.EOF && !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		f.Close()
 		return nil, err
 	}

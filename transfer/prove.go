@@ -103,7 +103,7 @@ type patient struct {
 func (p *patient) Read(b []byte) (int, error) {
 	p.timer.Reset(p.patience)
 	n, err := p.ReadCloser.Read(b)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = because(p.ctx, err)
 	}
 	return n, err

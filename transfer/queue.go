@@ -103,7 +103,8 @@ type job struct {
 	retryAt time.Time
 	retry   *retrier
 	rate    meter
-	told    time.Time // when watchers last heard of progress
+	told    time.Time // when watchers last heard of it
+	telling bool      // they will hear of progress at told + tellEvery
 }
 
 // item is guarded by Queue.mu. Its record is changed only by the run of its job.
@@ -148,6 +149,7 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 	}
 	q.ctx, q.stop = context.WithCancel(context.Background())
 	q.restore(jobs)
+	s.everything = q.records
 	q.sweep()
 	q.work.Add(1)
 	go q.schedule()
@@ -179,6 +181,20 @@ func (q *Queue) insert(st stored) *job {
 	q.jobs[st.job.ID] = j
 	q.order = append(q.order, j)
 	return j
+}
+
+// records answers all that was acknowledged.
+func (q *Queue) records() []stored {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	all := make([]stored, len(q.order))
+	for i, j := range q.order {
+		all[i].job = j.rec
+		for _, it := range j.items {
+			all[i].items = append(all[i].items, it.rec)
+		}
+	}
+	return all
 }
 
 // lastOffset peeks at a progress record, for display only.
@@ -220,17 +236,17 @@ func (q *Queue) accept(st stored) (Job, error) {
 	if draining {
 		return Job{}, ErrDraining
 	}
-	if err := q.store.update(func(tx *bbolt.Tx) error { return putStored(tx, st) }); err != nil {
-		return Job{}, err
-	}
-	q.mu.Lock()
-	j := q.insert(st)
-	delete(q.packages, st.job.ID)
-	snap := q.snapshot(j)
-	q.tell(j)
-	q.mu.Unlock()
+	var accepted Job
+	err := q.store.update(func(tx *bbolt.Tx) error { return putStored(tx, st) }, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		j := q.insert(st)
+		delete(q.packages, st.job.ID)
+		accepted = q.snapshot(j)
+		q.tell(j)
+	})
 	q.wake()
-	return snap, nil
+	return accepted, err
 }
 
 // Jobs answers all jobs in the order of their acceptance.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -186,14 +187,12 @@ func (q *Queue) save(j *job, n int, edit func(*itemRecord)) error {
 	it := j.items[n]
 	rec := it.rec
 	edit(&rec)
-	if err := q.store.update(func(tx *bbolt.Tx) error { return putItem(tx, j.rec.ID, n, rec) }); err != nil {
-		return err
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	it.rec = rec
-	q.tell(j)
-	return nil
+	return q.store.update(func(tx *bbolt.Tx) error { return putItem(tx, j.rec.ID, n, rec) }, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		it.rec = rec
+		q.tell(j)
+	})
 }
 
 func (q *Queue) deleteFiles(j *job) {
@@ -205,26 +204,37 @@ func (q *Queue) deleteFiles(j *job) {
 	}
 }
 
-// prune forgets the oldest jobs that are over. Failed ones stay: somebody may
-// still want to retry them.
+// prune forgets the oldest jobs that are over, a few at a time. Failed ones stay:
+// somebody may still want to retry them.
 func (q *Queue) prune() {
-	for _, j := range q.surplus() {
-		if err := q.store.update(func(tx *bbolt.Tx) error { return deleteJob(tx, j.rec) }); err != nil {
-			return // when the disk has room again
-		}
-		q.mu.Lock()
-		delete(q.jobs, j.rec.ID)
-		for i, other := range q.order {
-			if other == j {
-				q.order = append(q.order[:i], q.order[i+1:]...)
-				break
+	over := q.surplus()
+	if len(over) == 0 {
+		return
+	}
+	gone := make(map[*job]bool, len(over))
+	for _, j := range over {
+		gone[j] = true
+	}
+	q.store.update(func(tx *bbolt.Tx) error { //nolint:errcheck // then it is tried at the next occasion
+		for _, j := range over {
+			if err := deleteJob(tx, j.rec); err != nil {
+				return err
 			}
 		}
-		q.tell(j)
-		q.mu.Unlock()
-	}
+		return nil
+	}, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.order = slices.DeleteFunc(q.order, func(j *job) bool { return gone[j] })
+		for _, j := range over {
+			delete(q.jobs, j.rec.ID)
+			q.tell(j)
+		}
+	})
 }
 
+// surplus answers and claims the oldest jobs beyond the history, once they are
+// worth a look through all jobs.
 func (q *Queue) surplus() []*job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -234,5 +244,12 @@ func (q *Queue) surplus() []*job {
 			over = append(over, j)
 		}
 	}
-	return over[:max(0, len(over)-q.cfg.History)]
+	if len(over) <= q.cfg.History+q.cfg.History/16 {
+		return nil
+	}
+	over = over[:len(over)-q.cfg.History]
+	for _, j := range over {
+		j.run = &run{cancel: func() {}, ended: make(chan struct{})} // no Retry from now on
+	}
+	return over
 }

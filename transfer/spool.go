@@ -63,7 +63,7 @@ func copyHashed(ctx context.Context, w io.Writer, r io.Reader) (s spooled, err e
 	if werr := <-written; werr != nil {
 		return s, werr
 	}
-	if err == io.EOF {
+	if err == io.EOF { //nolint:errorlint // a wrapped EOF is a failure, not the end
 		err = nil
 	}
 	return s, err

@@ -85,6 +85,7 @@ func (e *StateError) Error() string {
 	return fmt.Sprintf("job %s is %s: it cannot %s. %s", e.ID, e.State, e.Verb, e.hint())
 }
 
+// Is makes a StateError an [ErrState].
 func (e *StateError) Is(target error) bool { return target == ErrState }
 
 func (e *StateError) hint() string {

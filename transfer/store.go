@@ -23,10 +23,18 @@ import (
 // Everything it acknowledges was fsynced before; see [store.update].
 type store struct {
 	dir    string
-	db     *bbolt.DB
 	lock   *flock.Flock
 	writes chan write
 	ended  chan struct{} // closed when the writer has gone
+
+	// everything answers all that was acknowledged: what a failed disk is
+	// rewritten from. Set before the first update that may fail.
+	everything func() []stored
+
+	// The rest belongs to the writer.
+	db     *bbolt.DB
+	broken error        // why the file can no longer be trusted; nil when it can
+	fault  func() error // tests: an error of the disk at the end of a commit
 }
 
 const (
@@ -40,9 +48,10 @@ const (
 	progressName = "progress"
 )
 
-// write is one durable change. The writer commits all that wait in one go.
+// write is one durable change: fn within the transaction, then once after it.
 type write struct {
 	fn   func(*bbolt.Tx) error
+	then func()
 	done chan error
 }
 
@@ -148,7 +157,12 @@ func initStore(dir string) error {
 			return err
 		}
 	}
-	db, err := bbolt.Open(filepath.Join(dir, dbName), 0o600, boltOptions())
+	return errors.Join(writeStore(filepath.Join(dir, dbName), nil), syncDir(dir))
+}
+
+// writeStore makes a database with some jobs, synced.
+func writeStore(path string, jobs []stored) error {
+	db, err := bbolt.Open(path, 0o600, boltOptions())
 	if err != nil {
 		return err
 	}
@@ -158,87 +172,9 @@ func initStore(dir string) error {
 				return err
 			}
 		}
-		return tx.Bucket([]byte(bucketMeta)).Put([]byte(keyLayout), []byte(layout))
+		return errors.Join(putAll(tx, jobs), tx.Bucket([]byte(bucketMeta)).Put([]byte(keyLayout), []byte(layout)))
 	})
-	return errors.Join(err, db.Close(), syncDir(dir))
-}
-
-// update makes a change durable: when it answers nil, fn's effects survive a
-// power cut. fn may run more than once and must only use its transaction.
-func (s *store) update(fn func(*bbolt.Tx) error) error {
-	w := write{fn, make(chan error, 1)}
-	select {
-	case s.writes <- w:
-		return diskError("saving the transfer queue", s.dir, <-w.done)
-	case <-s.ended:
-		return ErrDraining
-	}
-}
-
-// writer commits whatever waits in one transaction, so that many small changes
-// share an fsync. A batch that fails is repeated one by one: the fault of one
-// change must not become that of its neighbours.
-func (s *store) writer() {
-	defer close(s.ended)
-	for w := range s.writes {
-		if w.fn == nil { // close
-			w.done <- s.db.Close()
-			return
-		}
-		batch := s.gather(w)
-		if err := s.commit(batch...); err == nil || len(batch) == 1 {
-			answer(batch, err)
-			continue
-		}
-		for _, w := range batch {
-			answer([]write{w}, s.commit(w))
-		}
-	}
-}
-
-func (s *store) gather(first write) []write {
-	batch := []write{first}
-	for len(batch) < 256 {
-		select {
-		case w := <-s.writes:
-			if w.fn == nil {
-				go func() { s.writes <- w }() // after this batch
-				return batch
-			}
-			batch = append(batch, w)
-		default:
-			return batch
-		}
-	}
-	return batch
-}
-
-func (s *store) commit(batch ...write) error {
-	return s.db.Update(func(tx *bbolt.Tx) error {
-		for _, w := range batch {
-			if err := w.fn(tx); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func answer(batch []write, err error) {
-	for _, w := range batch {
-		w.done <- err
-	}
-}
-
-// close ends the writer, closes the database and lets go of the store.
-func (s *store) close() error {
-	w := write{done: make(chan error, 1)}
-	select {
-	case s.writes <- w:
-		return errors.Join(<-w.done, s.lock.Close())
-	case <-s.ended:
-		return nil
-	}
+	return errors.Join(err, db.Close())
 }
 
 func (s *store) spool(id string) string    { return filepath.Join(s.dir, spoolName, id) }
@@ -271,6 +207,15 @@ func putStored(tx *bbolt.Tx, st stored) error {
 		}
 	}
 	return putJob(tx, st.job)
+}
+
+func putAll(tx *bbolt.Tx, jobs []stored) error {
+	for _, st := range jobs {
+		if err := putStored(tx, st); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func deleteJob(tx *bbolt.Tx, rec jobRecord) error {

@@ -114,7 +114,5 @@ func (q *Queue) moved(j *job, it *item, m mark, n int64) {
 	it.done, it.rec.Resent = m.offset, m.resent
 	j.rate.add(n, now)
 	j.retry.progressed()
-	if now.Sub(j.told) >= tellEvery {
-		q.tell(j)
-	}
+	q.tellSoon(j, now)
 }

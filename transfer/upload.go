@@ -148,7 +148,7 @@ func (d *delivery) send(ctx context.Context) ([]byte, error) {
 	}
 	if err != nil {
 		give(nil)
-		u.Close() //nolint:errcheck // it only releases
+		u.Close() // it only releases
 		return nil, because(ctx, err)
 	}
 	if err := (watched{u, d.q.cfg.Stall, stalled}).Close(); err != nil {

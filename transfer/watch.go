@@ -126,6 +126,21 @@ func (q *Queue) tell(j *job) {
 	}
 }
 
+// tellSoon tells of progress, at most every tellEvery but never leaving the
+// newest untold; q.mu is held.
+func (q *Queue) tellSoon(j *job, now time.Time) {
+	if j.telling {
+		return
+	}
+	j.telling = true
+	time.AfterFunc(j.told.Add(tellEvery).Sub(now), func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		j.telling = false
+		q.tell(j)
+	})
+}
+
 func (q *Queue) tellDraining() {
 	for w := range q.watchers {
 		w.draining = true
