@@ -109,9 +109,10 @@ type job struct {
 
 // item is guarded by Queue.mu. Its record is changed only by the run of its job.
 type item struct {
-	rec   itemRecord
-	done  int64
-	stage stage
+	rec    itemRecord
+	done   int64
+	resent int64
+	stage  stage
 }
 
 // stage is what an item is doing just now.
@@ -174,7 +175,8 @@ func (q *Queue) insert(st stored) *job {
 		case phaseVerified, phaseDone:
 			it.done = rec.Object.Size
 		case phaseOpen:
-			it.done = lastOffset(q.store.progress(rec.Object.ID))
+			last := peekProgress(q.store.progress(rec.Object.ID))
+			it.done, it.resent = last.offset, last.resent
 		}
 		j.items = append(j.items, it)
 	}
@@ -197,14 +199,14 @@ func (q *Queue) records() []stored {
 	return all
 }
 
-// lastOffset peeks at a progress record, for display only.
-func lastOffset(path string) int64 {
+// peekProgress reads the newest mark of a progress record, for display only.
+func peekProgress(path string) mark {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return 0
+		return mark{}
 	}
 	_, marks := decodeProgress(b)
-	return (&progress{marks: marks}).last().offset
+	return (&progress{marks: marks}).last()
 }
 
 // sweep deletes files that belong to no job: packages that were never
@@ -286,7 +288,7 @@ func (q *Queue) snapshot(j *job) Job {
 	}
 	for i, it := range j.items {
 		out.Items[i] = it.rec.item()
-		out.Items[i].Done = it.done
+		out.Items[i].Done, out.Items[i].Resent = it.done, max(it.resent, it.rec.Resent)
 	}
 	return out
 }

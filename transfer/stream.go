@@ -111,7 +111,7 @@ func (q *Queue) moved(j *job, it *item, m mark, n int64) {
 	now := time.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	it.done, it.rec.Resent = m.offset, m.resent
+	it.done, it.resent = m.offset, m.resent
 	j.rate.add(n, now)
 	j.retry.progressed()
 	q.tellSoon(j, now)
