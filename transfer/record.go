@@ -54,14 +54,17 @@ const recordVersion = 1
 
 // encodeRecord frames v: version, CRC-32C of the rest (big endian), JSON.
 func encodeRecord(v any) ([]byte, error) {
-	b := make([]byte, 5, 512)
 	body, err := json.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
-	b[0] = recordVersion
-	binary.BigEndian.PutUint32(b[1:], crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
-	return append(b, body...), nil
+	return frame(body), nil
+}
+
+func frame(body []byte) []byte {
+	b := append(make([]byte, 0, 5+len(body)), recordVersion)
+	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
+	return append(b, body...)
 }
 
 // decodeRecord undoes encodeRecord and refuses whatever it did not write.

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
+	"time"
 
 	"github.com/gofrs/flock"
 	"go.etcd.io/bbolt"
@@ -73,29 +73,18 @@ func openStore(dir string, lock *flock.Flock) (*store, []stored, error) {
 	return s, jobs, nil
 }
 
-// readStore opens and reads a database. Damage of any kind is ErrCorrupt: a
-// page that is missing faults, a page that is wrong may panic inside bbolt.
-func readStore(dir string) (db *bbolt.DB, jobs []stored, err error) {
+// readStore opens and reads a database. Damage of any kind is ErrCorrupt.
+func readStore(dir string) (*bbolt.DB, []stored, error) {
 	path := filepath.Join(dir, dbName)
-	defer func(old bool) {
-		debug.SetPanicOnFault(old)
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%v", r)
-		}
-		if err != nil && !errors.Is(err, ErrNoSpace) {
-			err = advise(ErrCorrupt, err, "the transfer store %s is damaged (%v). It was left as it is. Restore it from a backup, "+
-				"or move the folder away to go on without the jobs in it.", dir, err)
-		}
-	}(debug.SetPanicOnFault(true))
-	if _, err := os.Stat(path); err != nil {
-		return nil, nil, err
+	err := checkPages(path)
+	var db *bbolt.DB
+	var jobs []stored
+	if err == nil {
+		db, jobs, err = loadStore(path)
 	}
-	db, err = bbolt.Open(path, 0o600, boltOptions())
 	if err != nil {
-		return nil, nil, err
-	}
-	if jobs, err = loadStore(db, path); err != nil {
-		return nil, nil, errors.Join(err, db.Close())
+		return nil, nil, advise(ErrCorrupt, err, "the transfer store %s is damaged (%v). It was left as it is. Restore it from a backup, "+
+			"or move the folder away to go on without the jobs in it.", dir, err)
 	}
 	return db, jobs, nil
 }
@@ -103,14 +92,28 @@ func readStore(dir string) (db *bbolt.DB, jobs []stored, err error) {
 // boltOptions leaves the list of free pages out of the file: it is found again
 // at start, and each commit writes less.
 func boltOptions() *bbolt.Options {
-	return &bbolt.Options{NoFreelistSync: true, FreelistType: bbolt.FreelistMapType}
+	return &bbolt.Options{NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, Timeout: 5 * time.Second}
 }
 
-func loadStore(db *bbolt.DB, path string) (jobs []stored, err error) {
-	err = db.View(func(tx *bbolt.Tx) error {
-		if info, err := os.Stat(path); err != nil || info.Size() < tx.Size() {
-			return errors.Join(err, fmt.Errorf("the file is shorter than the %d bytes it should have", tx.Size()))
+// loadStore opens a file whose pages were checked. What bbolt may still panic
+// about is damage too.
+func loadStore(path string) (db *bbolt.DB, jobs []stored, err error) {
+	var file *os.File
+	options := boltOptions()
+	options.OpenFile = func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
+		file, err = os.OpenFile(name, flag, mode)
+		return file, err
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			file.Close() // with it goes the lock that bbolt holds on it
+			err = fmt.Errorf("%v", r)
 		}
+	}()
+	if db, err = bbolt.Open(path, 0o600, options); err != nil {
+		return nil, nil, err
+	}
+	err = db.View(func(tx *bbolt.Tx) error {
 		for _, name := range []string{bucketMeta, bucketJobs, bucketItems} {
 			if tx.Bucket([]byte(name)) == nil {
 				return fmt.Errorf("part %q is missing", name)
@@ -122,7 +125,10 @@ func loadStore(db *bbolt.DB, path string) (jobs []stored, err error) {
 		jobs, err = loadJobs(tx)
 		return err
 	})
-	return jobs, err
+	if err != nil {
+		db.Close()
+	}
+	return db, jobs, err
 }
 
 func loadJobs(tx *bbolt.Tx) ([]stored, error) {
