@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"berth/control"
+	"berth/session"
+)
+
+// app is the name under which the controller of a session is found.
+const app = "berth"
+
+func main() { os.Exit(execute(os.Args[1:])) }
+
+// simulator is one run of the command line.
+type simulator struct {
+	out, err    io.Writer
+	sessionName string
+}
+
+// execute runs the command line and answers its exit code; the codes are those
+// of the controller.
+func execute(args []string) int {
+	s := &simulator{out: os.Stdout, err: os.Stderr}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := s.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(s.err, "addin-sim:", strings.ReplaceAll(err.Error(), "\n", "\n  "))
+	if e, ok := errors.AsType[*exitError](err); ok {
+		return e.code
+	}
+	return control.AsError(err).Code.Exit()
+}
+
+// exitError carries the exit code beside the error it is for.
+type exitError struct {
+	code int
+	error
+}
+
+func (e *exitError) Unwrap() error { return e.error }
+
+func (s *simulator) root() *cobra.Command {
+	root := command("addin-sim", "A companion of the transfer controller, without an application around it", cobra.NoArgs)
+	root.PersistentFlags().StringVar(&s.sessionName, "session", "", "a session of its own within this user's, by name")
+	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	root.AddCommand(s.portCommand(), s.sendCommand(), s.switchCommand(), s.memberCommand())
+	return root
+}
+
+// command makes a command whose mistakes in usage end with exit code 2.
+func command(use, short string, args cobra.PositionalArgs) *cobra.Command {
+	wrong := func(c *cobra.Command, err error) error {
+		if err == nil {
+			return nil
+		}
+		return &exitError{2, fmt.Errorf("%w\nSee `%s --help`.", err, c.CommandPath())}
+	}
+	c := &cobra.Command{Use: use, Short: short, SilenceUsage: true, SilenceErrors: true}
+	c.Args = func(c *cobra.Command, given []string) error { return wrong(c, args(c, given)) }
+	c.SetFlagErrorFunc(wrong)
+	return c
+}
+
+func (s *simulator) session() (session.Session, error) {
+	sess, err := session.Named(s.sessionName)
+	if err != nil {
+		return sess, &exitError{2, err}
+	}
+	return sess, nil
+}

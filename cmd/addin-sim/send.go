@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"berth/control"
+	"berth/ipc"
+	"berth/portshare"
+	"berth/session"
+)
+
+// sendOptions are the flags of `send`.
+type sendOptions struct {
+	to, name           string
+	memory, wait, json bool
+}
+
+func (s *simulator) sendCommand() *cobra.Command {
+	var o sendOptions
+	c := command("send FILE…", "Hand files over to the controller, then print their links", cobra.MinimumNArgs(1))
+	c.Flags().StringVar(&o.to, "to", "", "`destination`; default: the controller's default")
+	c.Flags().StringVar(&o.name, "name", "", "name of the package; default: the first file's")
+	c.Flags().BoolVar(&o.memory, "memory", false, "hand the bytes over through shared memory, as an add-in does with an attachment that is no file")
+	c.Flags().BoolVar(&o.wait, "wait", false, "wait until everything has arrived")
+	c.Flags().BoolVar(&o.json, "json", false, "print the job as JSON")
+	c.RunE = func(c *cobra.Command, files []string) error { return s.send(c.Context(), o, files) }
+	return c
+}
+
+// send is all that a companion does.
+func (s *simulator) send(ctx context.Context, o sendOptions, files []string) error {
+	sess, err := s.session()
+	if err != nil {
+		return err
+	}
+
+	// 1. Find the controller of this session, or start it.
+	rec, info, err := portshare.Ensure(ctx, sess, app, nil)
+	if err != nil {
+		return &exitError{4, err}
+	}
+	defer rec.Close()
+
+	// 2.-4. Register, build a package, commit it.
+	job, err := deliver(ctx, sess, info, o, files)
+	if err != nil {
+		return err
+	}
+
+	// 5. Wait, if anybody wants to.
+	if o.wait {
+		if job, err = await(ctx, client(sess), job); err != nil {
+			return err
+		}
+	}
+
+	// 6. The links are for the mail body.
+	return s.printJob(job, o.json)
+}
+
+// deliver registers with the engine and hands a package over.
+func deliver(ctx context.Context, sess session.Session, info portshare.Info, o sendOptions, files []string) (control.Job, error) {
+	// 2. Register: from here on this process and the engine share a block.
+	engine, err := ipc.Dial(ctx, info.Endpoint, "addin-sim")
+	if err != nil {
+		return control.Job{}, &exitError{4, err}
+	}
+	defer engine.Close()
+
+	// 3. Collect the files in a package.
+	if o.name == "" {
+		o.name = filepath.Base(files[0])
+	}
+	pkg, err := client(sess).Collect(ctx, control.NewPackage{Name: o.name, Destination: o.to}, engine)
+	if err != nil {
+		return control.Job{}, err
+	}
+	for _, f := range files {
+		if err := add(ctx, pkg, f, o.memory); err != nil {
+			discard(ctx, pkg)
+			return control.Job{}, err
+		}
+	}
+
+	// 4. Commit: once this returns, the controller delivers the package, whatever
+	//    happens to this process.
+	return pkg.Commit(ctx)
+}
+
+// discard gives up a package that can't be completed. It is a courtesy: the
+// controller forgets packages that nobody commits.
+func discard(ctx context.Context, pkg *control.Builder) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_ = pkg.Discard(ctx)
+}
+
+// client talks to the controller over the shared port. Whenever the controller
+// has gone it finds the next one, and starts it if need be.
+func client(sess session.Session) *control.Client {
+	return &control.Client{Resolve: func(ctx context.Context) (control.Target, error) {
+		rec, info, err := portshare.Ensure(ctx, sess, app, nil)
+		if err != nil {
+			return control.Target{}, err
+		}
+		return control.Target{
+			Addr: fmt.Sprintf("127.0.0.1:%d", info.Port), CertSHA256: info.CertSHA256, Key: info.Key,
+		}, rec.Close()
+	}}
+}
+
+// add hands one file over: by its path, or byte by byte through shared memory.
+func add(ctx context.Context, pkg *control.Builder, file string, memory bool) error {
+	path, err := filepath.Abs(file)
+	if err != nil {
+		return err
+	}
+	if !memory {
+		_, err = pkg.AddFile(ctx, path, "")
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = pkg.AddReader(ctx, filepath.Base(path), f)
+	return err
+}
+
+// await watches the job to its end, through crashes of the controller. When
+// somebody ends the controller on purpose it is not started again for this.
+func await(ctx context.Context, client *control.Client, job control.Job) (control.Job, error) {
+	for ev := range client.Watch(ctx) {
+		if ev.Type == control.EventDraining {
+			return job, &exitError{4, fmt.Errorf("the controller is ending; job %s goes on with the next one", job.ID)}
+		}
+		if ev.Type != control.EventJob || ev.Job.ID != job.ID {
+			continue
+		}
+		switch ev.Job.State {
+		case "done":
+			return *ev.Job, nil
+		case "failed", "canceled":
+			return *ev.Job, fmt.Errorf("job %s %s: %s", job.ID, ev.Job.State, ev.Job.Error)
+		}
+	}
+	return job, fmt.Errorf("stopped waiting for job %s, which goes on in the background\nSee `controller list`.", job.ID)
+}
+
+func (s *simulator) printJob(job control.Job, asJSON bool) error {
+	if asJSON {
+		e := json.NewEncoder(s.out)
+		e.SetEscapeHTML(false)
+		return e.Encode(job)
+	}
+	fmt.Fprintln(s.out, job.ID, job.State)
+	for _, link := range job.Links {
+		fmt.Fprintln(s.out, link)
+	}
+	return nil
+}

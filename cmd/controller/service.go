@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"sync"
+	"time"
+
+	"berth/control"
+	"berth/ipc"
+	"berth/portshare"
+	"berth/session"
+	"berth/transfer"
+)
+
+// service is [control.Service]: what companions, the command line, the tray and
+// the monitor page may ask of the controller.
+type service struct {
+	session session.Session
+	record  *portshare.Record
+	engine  *ipc.Engine
+	queue   *transfer.Queue
+	targets *targets
+	started time.Time
+	quit    context.CancelFunc
+}
+
+func (s *service) Status(context.Context) (control.Status, error) {
+	info, err := s.record.Info()
+	if err != nil {
+		return control.Status{}, err
+	}
+	st := control.Status{
+		PID: os.Getpid(), Port: info.Port, Generation: info.Generation,
+		Session: s.session.String(), State: info.State.String(), Version: version,
+		Uptime: time.Since(s.started).Seconds(), Companions: s.companions(),
+		Jobs: map[string]int{},
+	}
+	for _, j := range s.queue.Jobs() {
+		st.Jobs[string(j.State)]++
+	}
+	return st, nil
+}
+
+func (s *service) companions() []control.Companion {
+	all := []control.Companion{}
+	for _, c := range s.engine.Stats().Companions {
+		all = append(all, control.Companion{Name: c.Name, PID: c.PID, BlockBytes: c.BlockBytes, UsedBytes: c.UsedBytes})
+	}
+	return all
+}
+
+func (s *service) Quit(context.Context) error {
+	s.quit()
+	return nil
+}
+
+func (s *service) List(context.Context) ([]control.Job, error) {
+	all := []control.Job{}
+	for _, j := range s.queue.Jobs() {
+		all = append(all, s.job(j))
+	}
+	return all, nil
+}
+
+// doAtOnce is how many jobs are commanded at a time: commands that are made
+// durable together share the wait for the disk.
+const doAtOnce = 32
+
+func (s *service) Do(_ context.Context, v control.Verb, sel control.Select) ([]control.Outcome, error) {
+	act := s.action(v)
+	if act == nil {
+		return nil, usage(fmt.Sprintf("there is no command %q on jobs", v), "")
+	}
+	ids := sel.IDs
+	if sel.All {
+		ids = s.applicable(v)
+	}
+	outcomes := make([]control.Outcome, len(ids))
+	room := make(chan struct{}, doAtOnce)
+	var wait sync.WaitGroup
+	for i, id := range ids {
+		room <- struct{}{}
+		wait.Go(func() {
+			outcomes[i] = s.outcome(id, act(id))
+			<-room
+		})
+	}
+	wait.Wait()
+	return outcomes, nil
+}
+
+func (s *service) action(v control.Verb) func(id string) error {
+	switch v {
+	case control.Pause:
+		return s.queue.Pause
+	case control.Resume:
+		return s.queue.Resume
+	case control.Cancel:
+		return s.queue.Cancel
+	case control.Retry:
+		return s.queue.Retry
+	}
+	return nil
+}
+
+func (s *service) outcome(id string, err error) control.Outcome {
+	o := control.Outcome{ID: id}
+	if err != nil {
+		o.Error = apiError(err).Error()
+	}
+	if j, ok := s.queue.Job(id); ok {
+		o.State = string(j.State)
+	}
+	return o
+}
+
+// applicable are the jobs that --all means: those for which v makes sense.
+func (s *service) applicable(v control.Verb) (ids []string) {
+	for _, j := range s.queue.Jobs() {
+		if applies(v, j.State) {
+			ids = append(ids, j.ID)
+		}
+	}
+	return ids
+}
+
+func applies(v control.Verb, state transfer.State) bool {
+	switch v {
+	case control.Pause:
+		return state == transfer.Queued || state == transfer.Uploading || state == transfer.Verifying
+	case control.Resume:
+		return state == transfer.Paused
+	case control.Retry:
+		return state == transfer.Failed
+	case control.Cancel:
+		return state != transfer.Done && state != transfer.Canceled
+	}
+	return false
+}
+
+func (s *service) Watch(ctx context.Context) iter.Seq[control.Event] {
+	return func(yield func(control.Event) bool) {
+		for ev := range s.queue.Watch(ctx) {
+			if !yield(s.event(ev)) {
+				return
+			}
+		}
+	}
+}
+
+func (s *service) Destinations(context.Context) ([]control.Destination, error) {
+	c, err := s.targets.config()
+	if err != nil {
+		return nil, err
+	}
+	return c.list(s.targets.local.Base()), nil
+}
+
+func (s *service) TestDestination(ctx context.Context, name string) error {
+	return s.targets.probe(ctx, name)
+}
+
+// apiError gives an error of the queue the code by which programs know it. The
+// queue's texts already say what to do next.
+func apiError(err error) *control.Error {
+	if e, ok := errors.AsType[*control.Error](err); ok {
+		return e
+	}
+	code := control.CodeFailed
+	for class, c := range map[error]control.Code{
+		transfer.ErrNotFound: control.CodeNotFound, transfer.ErrState: control.CodeConflict,
+		transfer.ErrDraining: control.CodeDraining, transfer.ErrNoSpace: control.CodeNoMemory,
+		transfer.ErrUnauthorized: control.CodeRefused, transfer.ErrEmpty: control.CodeUsage,
+		ipc.ErrNoMemory: control.CodeNoMemory,
+	} {
+		if errors.Is(err, class) {
+			code = c
+		}
+	}
+	return &control.Error{Code: code, Message: err.Error(), Cause: err}
+}
+
+// answer makes the error of a call one of the API.
+func answer[T any](v T, err error) (T, error) {
+	if err != nil {
+		return v, apiError(err)
+	}
+	return v, nil
+}
