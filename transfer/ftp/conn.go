@@ -25,7 +25,6 @@ type conn struct {
 	home     string          // where the server started us
 	features map[string]bool // words of FEAT, upper case
 	noEPSV   bool
-	used     time.Time
 	broken   bool // the conversation is out of step: of no more use
 }
 
@@ -46,7 +45,7 @@ func (b *Backend) login(ctx context.Context) (*conn, error) {
 		c.host, _, _ = net.SplitHostPort(n.RemoteAddr().String())
 	}
 	if err := c.greet(ctx, b); err != nil {
-		c.close()
+		c.Close()
 		return nil, err
 	}
 	return c, nil
@@ -95,8 +94,8 @@ func (c *conn) greet(ctx context.Context, b *Backend) error {
 	return err
 }
 
-// close hangs up. It doesn't say QUIT: nobody waits for the answer.
-func (c *conn) close() { c.net.Close() }
+// Close hangs up. It doesn't say QUIT: nobody waits for the answer.
+func (c *conn) Close() error { return c.net.Close() }
 
 // guard ends the connection with ctx, which frees whatever waits on it.
 func (c *conn) guard(ctx context.Context) (release func()) {

@@ -47,17 +47,10 @@ type Backend struct {
 	path     peer.Template
 	link     peer.Template
 	fresh    sync.Map // transfer.Handle to nothing: begun, and nobody wrote since
-
-	mu   sync.Mutex
-	idle []*conn // most recently used last
-	done bool
+	idle     peer.Pool[*conn]
 }
 
-const (
-	defaultPatience = 2 * time.Minute
-	maxIdle         = 16
-	maxIdleTime     = 30 * time.Second // servers give up after a minute or more
-)
+const defaultPatience = 2 * time.Minute
 
 // New checks cfg; it doesn't connect.
 func New(cfg Config) (*Backend, error) {
@@ -86,60 +79,32 @@ func New(cfg Config) (*Backend, error) {
 }
 
 // Close drops idle connections. Uploads that are under way go on.
-func (b *Backend) Close() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.done = true
-	for _, c := range b.idle {
-		c.close()
-	}
-	b.idle = nil
-	return nil
-}
+func (b *Backend) Close() error { return b.idle.Close() }
 
 // get answers a connection that is logged in: the last one used, or a new one.
 func (b *Backend) get(ctx context.Context) (*conn, error) {
 	for {
-		c := b.pop()
-		if c == nil {
+		c, stale, ok := b.idle.Get()
+		if !ok {
 			return b.login(ctx)
 		}
-		if time.Since(c.used) < time.Second || c.simple(ctx, "answer", "NOOP") == nil {
+		if !stale || c.simple(ctx, "answer", "NOOP") == nil {
 			return c, nil
 		}
-		c.close()
+		c.Close()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 	}
 }
 
-func (b *Backend) pop() *conn {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n := len(b.idle) - 1
-	if n < 0 {
-		return nil
-	}
-	c := b.idle[n]
-	b.idle = b.idle[:n]
-	return c
-}
-
-// put keeps a connection in good order for later; those unused for long go.
+// put keeps a connection for later, unless its conversation is out of step.
 func (b *Backend) put(c *conn) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	c.used = time.Now()
-	for len(b.idle) > 0 && (len(b.idle) >= maxIdle || c.used.Sub(b.idle[0].used) > maxIdleTime) {
-		b.idle[0].close()
-		b.idle = b.idle[1:]
-	}
-	if b.done || c.broken {
-		c.close()
+	if c.broken {
+		c.Close()
 		return
 	}
-	b.idle = append(b.idle, c)
+	b.idle.Put(c)
 }
 
 // with runs f on a connection. A refusal leaves it in good order, a broken

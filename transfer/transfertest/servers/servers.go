@@ -1,5 +1,5 @@
-// Package servers starts real file servers on loopback for tests: tusd, vsftpd
-// and OpenSSH. Each keeps its files below a directory of its own and is gone
+// Package servers starts real file servers on loopback for tests: tusd, vsftpd,
+// OpenSSH and an SFTP server in Go. Each keeps its files below a directory of its own and is gone
 // with its Stop.
 package servers
 
@@ -20,7 +20,7 @@ import (
 
 // Server is a running server.
 type Server struct {
-	Kind     string // "tusd", "vsftpd" or "sshd"
+	Kind     string // "tusd", "vsftpd", "sshd" or "gosftp"
 	Addr     string // host:port
 	URL      string // what a destination is configured with
 	User     string
@@ -53,7 +53,7 @@ type Starter func(ctx context.Context, dir string) (*Server, error)
 
 // Kinds are all starters by name.
 func Kinds() map[string]Starter {
-	return map[string]Starter{"tusd": TUS, "vsftpd": VSFTPD, "sshd": SSHD}
+	return map[string]Starter{"tusd": TUS, "vsftpd": VSFTPD, "sshd": SSHD, "gosftp": GoSFTP}
 }
 
 // Start runs a server for t. What is missing skips the test by name, or fails it
