@@ -68,10 +68,10 @@ func (r *readBack) Read(p []byte) (int, error) {
 	}
 	n, err := r.data.net.Read(p[:min(int64(len(p)), r.left)])
 	r.left -= int64(n)
-	if err == io.EOF && r.left > 0 {
+	if errors.Is(err, io.EOF) && r.left > 0 {
 		err = io.ErrUnexpectedEOF
 	}
-	if err == io.EOF || err == nil {
+	if err == nil || errors.Is(err, io.EOF) {
 		return n, nil
 	}
 	return n, r.data.fail(r.ctx, err)

@@ -55,7 +55,7 @@ func TestClasses(t *testing.T) {
 	} {
 		err := error(&replyError{"try", reply{c.code, []string{c.text}}})
 		for _, class := range []error{transfer.ErrUnauthorized, transfer.ErrPermanent, transfer.ErrGone, transfer.ErrExists} {
-			if errors.Is(err, class) != (class == c.class) {
+			if errors.Is(err, class) != (c.class != nil && errors.Is(c.class, class)) {
 				t.Errorf("%d %s: is %v: %v", c.code, c.text, class, errors.Is(err, class))
 			}
 		}

@@ -106,8 +106,12 @@ func (b *Backend) SHA256(ctx context.Context, o transfer.Object, h transfer.Hand
 	}
 	defer r.Close()
 	hash := sha256.New()
-	if m, err := io.CopyBuffer(hash, r, make([]byte, 256<<10)); err != nil || m != n {
-		return sum, fmt.Errorf("the local store holds %d of %d bytes (%v)", m, n, err)
+	m, err := io.CopyBuffer(hash, r, make([]byte, 256<<10))
+	if err == nil && m != n {
+		err = fmt.Errorf("the local store holds %d of %d bytes", m, n)
+	}
+	if err != nil {
+		return sum, err
 	}
 	return [32]byte(hash.Sum(nil)), nil
 }

@@ -2,6 +2,7 @@ package transfertest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -95,7 +96,7 @@ func (r *Relay) carry(to, from net.Conn, up bool) {
 		}
 		if cut {
 			r.Cut()
-		} else if err == io.EOF && sent && closeWrite(to) {
+		} else if errors.Is(err, io.EOF) && sent && closeWrite(to) {
 			return
 		}
 		r.drop(to, from)

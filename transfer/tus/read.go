@@ -37,7 +37,7 @@ func (b *Backend) ReadAt(ctx context.Context, o transfer.Object, h transfer.Hand
 		return &readBack{io.LimitReader(body, n), body, n}, nil
 	}
 	keepMessage(resp)
-	if err != errRefused {
+	if !errors.Is(err, errRefused) {
 		return nil, err
 	}
 	return nil, b.refused(ctx, o, h, resp)

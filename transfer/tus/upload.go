@@ -134,7 +134,9 @@ func (u *upload) Close() error {
 	u.body = nil
 	if u.failed != nil {
 		body.CloseWithError(u.failed)
-		<-u.answer
+		if said := <-u.answer; said != nil && errors.Is(u.failed, io.ErrClosedPipe) {
+			u.failed = said
+		}
 		return u.failed
 	}
 	u.failed = io.ErrClosedPipe

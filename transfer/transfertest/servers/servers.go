@@ -98,7 +98,7 @@ func Memory(b *testing.B, start Starter) *Server {
 	if err != nil {
 		b.Skip(err)
 	}
-	b.Cleanup(func() { s.Stop() })
+	b.Cleanup(func() { _ = s.Stop() })
 	return s
 }
 
@@ -152,8 +152,11 @@ func daemon(ctx context.Context, s *Server, name string, args ...string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // what it said on its way out is in its log
+	}()
 	s.stop = func() error {
 		_ = cmd.Process.Kill() // fails when it is gone already
 		<-ended
@@ -167,8 +170,8 @@ func daemon(ctx context.Context, s *Server, name string, args ...string) error {
 			return c.Close()
 		}
 		select {
-		case err := <-ended:
-			return fmt.Errorf("%s ended at once: %v: %s", name, err, s.Log())
+		case <-ended:
+			return fmt.Errorf("%s ended at once: %s", name, s.Log())
 		case <-ctx.Done():
 			return errors.Join(fmt.Errorf("%s does not listen on %s: %s", name, s.Addr, s.Log()), s.stop())
 		case <-time.After(10 * time.Millisecond):

@@ -67,7 +67,7 @@ func testUser() (*user.User, error) {
 	out, addErr := exec.Command("useradd", "--no-create-home", "--home-dir", "/", "--shell", "/bin/sh", account).CombinedOutput()
 	u, err := user.Lookup(account)
 	if err != nil {
-		return nil, fmt.Errorf("the account %s can't be made: %v: %s", account, addErr, out)
+		return nil, fmt.Errorf("the account %s can't be made: %w: %s", account, errors.Join(addErr, err), out)
 	}
 	return u, setPassword()
 }
