@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"berth/session"
 	"berth/singleton"
@@ -39,6 +41,15 @@ func play(role string) int {
 			err = controller(s)
 		case "ensurer":
 			err = ensurer(s)
+		case "server":
+			err = server(s)
+		case "waiter":
+			var r *Record
+			if r, err = Join(s, "test"); err == nil {
+				err = waiter(r)
+			}
+		case "intruder":
+			intruder()
 		default:
 			err = fmt.Errorf("no role %q", role)
 		}
@@ -64,6 +75,21 @@ func companion(s session.Session) error {
 }
 
 func controller(s session.Session) error {
+	return beController(s, func(r *Record, _ *singleton.Lock) { answer(r) })
+}
+
+// server is a controller that nobody talks to. It lives until it is killed, or until
+// a test that failed has removed its directory.
+func server(s session.Session) error {
+	return beController(s, func(_ *Record, lock *singleton.Lock) {
+		select {
+		case <-lock.Lost():
+		case <-time.After(3 * time.Minute):
+		}
+	})
+}
+
+func beController(s session.Session, serve func(*Record, *singleton.Lock)) error {
 	lock, err := singleton.Acquire(s, "test")
 	if err != nil {
 		return err
@@ -81,15 +107,20 @@ func controller(s session.Session) error {
 	if _, err := r.Publish("endpoint", key(1), key(2)); err != nil {
 		return err
 	}
-	answer(r)
+	serve(r, lock)
 	return r.Close()
 }
 
-// ensurer is a companion that starts a controller when there is none.
+// ensurer is a companion that starts a server when there is no controller. The
+// server has our standard error, by which the test sees its end.
 func ensurer(s session.Session) error {
 	start := func() error {
-		_, err := spawn("controller", nil)
-		return err
+		cmd, err := again("server")
+		if err != nil {
+			return err
+		}
+		cmd.Stderr = os.Stderr
+		return cmd.Start()
 	}
 	r, _, err := Ensure(context.Background(), s, "test", start)
 	if err != nil {
@@ -113,38 +144,52 @@ func answer(r *Record) {
 
 // child is a process of this test.
 type child struct {
-	id  process
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
+	id     process
+	role   string
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    *bufio.Reader
+	errors *os.File // ends with the last descendant
+	killed bool
 }
 
-// spawn starts a child that plays role, with what change does to the command.
-func spawn(role string, change func(*exec.Cmd)) (*child, error) {
+// again runs this program in another role.
+func again(role string) (*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	c := &child{cmd: exec.Command(self)}
-	c.cmd.Env = append(os.Environ(), roleVariable+"="+role)
-	if change != nil {
-		change(c.cmd)
-	}
-	if c.in, err = c.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := c.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	c.out = bufio.NewReader(out)
-	return c, c.cmd.Start()
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	return cmd, nil
 }
 
 func start(t testing.TB, role string) *child {
 	t.Helper()
-	c, err := spawn(role, nil)
+	cmd, err := again(role)
 	if err != nil {
+		t.Fatal(err)
+	}
+	return startCommand(t, role, cmd)
+}
+
+func startCommand(t testing.TB, role string, cmd *exec.Cmd) *child {
+	t.Helper()
+	c := &child{role: role, cmd: cmd}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.in, c.out, c.errors, cmd.Stderr = in, bufio.NewReader(out), read, write
+	if err := errors.Join(cmd.Start(), write.Close()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.kill)
@@ -164,26 +209,59 @@ func sleeper(t *testing.T) *child {
 	return c
 }
 
+// line is the next thing that the child says.
 func (c *child) line(t testing.TB) string {
 	t.Helper()
+	line, err := c.hear()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
+}
+
+func (c *child) hear() (string, error) {
 	line, err := c.out.ReadString('\n')
 	if err != nil {
-		t.Fatalf("pid %d said %q, then %v", c.cmd.Process.Pid, line, err)
+		return "", fmt.Errorf("%s, pid %d, said %q, then %w", c.role, c.cmd.Process.Pid, line, err)
 	}
-	return strings.TrimSpace(line)
+	return strings.TrimSpace(line), nil
 }
 
 // ask makes the child look at the record once more.
-func (c *child) ask(t testing.TB) string {
-	t.Helper()
+func (c *child) ask() (string, error) {
 	if _, err := io.WriteString(c.in, "?\n"); err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	return c.line(t)
+	return c.hear()
 }
 
 // kill is kill -9. A second call does nothing.
 func (c *child) kill() {
+	c.killed = true
 	c.cmd.Process.Kill()
 	c.cmd.Wait()
+}
+
+// awaitDescendants returns when the child and all that it started have ended, with
+// what they said on standard error: nothing, or the race detector's report.
+func (c *child) awaitDescendants() string {
+	text, _ := io.ReadAll(c.errors)
+	c.errors.Close()
+	return string(text)
+}
+
+// together asks all children at once.
+func together(t *testing.T, all []*child, ask func(*child) (string, error)) []string {
+	t.Helper()
+	said := make([]string, len(all))
+	failed := make([]error, len(all))
+	var group sync.WaitGroup
+	for i, c := range all {
+		group.Go(func() { said[i], failed[i] = ask(c) })
+	}
+	group.Wait()
+	if err := errors.Join(failed...); err != nil {
+		t.Fatal(err)
+	}
+	return said
 }

@@ -96,7 +96,7 @@ func (r *Record) next() <-chan struct{} {
 // with [ErrClosed] after Close, and with [ErrStale] when the session's runtime
 // directory has been replaced. The Info of a failed Wait is the last one seen.
 func (r *Record) Wait(ctx context.Context, accept func(Info) bool) (Info, error) {
-	tick := time.NewTicker(backstop)
+	tick := time.NewTicker(r.backstop)
 	defer tick.Stop()
 	for {
 		// Fetched before the record is read: a change after the reading closes it.

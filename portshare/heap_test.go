@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"berth/session"
 )
@@ -90,7 +91,7 @@ type opener struct {
 
 func (o opener) join(t *testing.T, opts ...Option) *Record {
 	t.Helper()
-	r, err := o.open(opts...)
+	r, err := o.open(append(opts, wokenOnly)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,6 +139,9 @@ func here(t testing.TB) session.Session {
 	}
 	return s
 }
+
+// wokenOnly makes a participant that sleeps forever when it is not woken.
+func wokenOnly(r *Record) { r.backstop = time.Hour }
 
 // as makes a participant that says it is another process.
 func as(p process) Option { return func(r *Record) { r.me = p } }

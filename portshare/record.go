@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"berth/session"
 )
@@ -22,6 +23,8 @@ type Record struct {
 	place   place
 	cell    cell
 	bell    bell
+	// backstop is the constant of that name; tests that are about wake-ups raise it.
+	backstop time.Duration
 
 	running context.Context // ends with Close
 	stop    context.CancelFunc
@@ -99,7 +102,8 @@ func (p *sessionPlace) join(first bool, opts []Option) (*Record, error) {
 // newRecord brings the record in order and starts to follow it. The caller has the
 // gate, and closes the place when this fails; the bell is closed here.
 func newRecord(s session.Session, app string, p place, c cell, b bell, first bool, opts []Option) (*Record, error) {
-	r := &Record{session: s, app: app, place: p, cell: c, bell: b, ports: portRange{firstDynamic, lastDynamic}, changed: make(chan struct{})}
+	r := &Record{session: s, app: app, place: p, cell: c, bell: b, backstop: backstop,
+		ports: portRange{firstDynamic, lastDynamic}, changed: make(chan struct{})}
 	for _, opt := range opts {
 		opt(r)
 	}

@@ -1,0 +1,4 @@
+package portshare
+
+// intruder has no counterpart: see docs/needs-real-systems.md.
+func intruder() {}
