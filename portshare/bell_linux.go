@@ -61,7 +61,7 @@ func (b *futexBell) ring(uint32) {
 	const all = 1<<31 - 1
 	// SAFETY: the word is mapped: the caller has just written to the record. The
 	// wake does not block, so the raw call is in order.
-	unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(b.word)), futexWake, all, 0, 0, 0)
+	_, _, _ = unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(b.word)), futexWake, all, 0, 0, 0)
 }
 
 // close rings until the waiter has noticed: it may have looked at closed just

@@ -56,7 +56,7 @@ func (b *eventBell) wait(seq uint32) bool {
 	event, err := b.event(seq)
 	timeout := uint32(windows.INFINITE)
 	if err == nil {
-		defer windows.CloseHandle(event) //nolint:errcheck // not used any more
+		defer windows.CloseHandle(event)
 		handles = append(handles, event)
 	} else {
 		timeout = 100 // out of handles: look again soon
@@ -78,11 +78,11 @@ func (b *eventBell) ring(seq uint32) {
 		return
 	}
 	windows.SetEvent(event)    //nolint:errcheck // a manual-reset event that we may modify
-	windows.CloseHandle(event) //nolint:errcheck // waiters have handles of their own
+	windows.CloseHandle(event)
 }
 
 func (b *eventBell) close() {
 	windows.SetEvent(b.stop) //nolint:errcheck // open until the next line but one
 	<-b.ended
-	windows.CloseHandle(b.stop) //nolint:errcheck // nobody waits any more
+	windows.CloseHandle(b.stop)
 }

@@ -58,7 +58,7 @@ func (p process) alive() bool {
 		return false
 	}
 	if err == nil {
-		defer unix.Close(fd) //nolint:errcheck // nothing was written
+		defer unix.Close(fd)
 	}
 	// The pidfd is open before the start time is read: what it names cannot be
 	// exchanged any more, so a start time that fits is its own.

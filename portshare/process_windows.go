@@ -15,7 +15,7 @@ func startTime(pid int) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer windows.CloseHandle(h) //nolint:errcheck // only read from
+	defer windows.CloseHandle(h)
 	return creation(h)
 }
 
@@ -49,7 +49,7 @@ func (p process) alive() bool {
 	if err != nil || h == 0 {
 		return err != nil
 	}
-	defer windows.CloseHandle(h) //nolint:errcheck // only waited for
+	defer windows.CloseHandle(h)
 	got, err := windows.WaitForSingleObject(h, 0)
 	return err != nil || got != windows.WAIT_OBJECT_0
 }
@@ -64,7 +64,7 @@ func awaitDeath(ctx context.Context, p process) bool {
 	if h == 0 {
 		return true
 	}
-	defer windows.CloseHandle(h) //nolint:errcheck // only waited for
+	defer windows.CloseHandle(h)
 	got, err := waitWith(ctx, h)
 	return err == nil && got
 }
@@ -76,7 +76,7 @@ func waitWith(ctx context.Context, h windows.Handle) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer windows.CloseHandle(cancel) //nolint:errcheck // nobody waits any more
+	defer windows.CloseHandle(cancel)
 	told := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(told)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"path/filepath"
 )
 
@@ -84,33 +83,4 @@ func (s Session) ConfigDir() (string, error) {
 		return "", fmt.Errorf("configuration directory: %w", err)
 	}
 	return dir, nil
-}
-
-// home returns this user's home directory, also when HOME is unset, as it is
-// under some service managers.
-func home() (string, error) {
-	if dir, err := os.UserHomeDir(); err == nil && filepath.IsAbs(dir) {
-		return dir, nil
-	}
-	me, err := user.Current()
-	if err != nil {
-		return "", err
-	}
-	if !filepath.IsAbs(me.HomeDir) {
-		return "", errors.New("this user has no home directory: set HOME")
-	}
-	return me.HomeDir, nil
-}
-
-// inHome returns variable's directory when it is set to an absolute path (as the
-// XDG specification asks), else the fallback below the home directory.
-func inHome(variable, fallback string) (string, error) {
-	if dir := os.Getenv(variable); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "berth"), nil
-	}
-	dir, err := home()
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(dir, fallback), nil
 }

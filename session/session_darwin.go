@@ -26,7 +26,7 @@ type auditInfo struct {
 func identity() (user, login string, err error) {
 	var info auditInfo
 	// SAFETY: the kernel writes at most the given size into info, which outlives the call.
-	_, _, errno := unix.Syscall(unix.SYS_GETAUDIT_ADDR, uintptr(unsafe.Pointer(&info)), unsafe.Sizeof(info), 0)
+	_, _, errno := unix.Syscall(unix.SYS_GETAUDIT_ADDR, uintptr(unsafe.Pointer(&info)), unsafe.Sizeof(info), 0) //nolint:staticcheck // x/sys has no wrapper for it
 	if errno != 0 {
 		return "", "", fmt.Errorf("audit session: %w", errno)
 	}

@@ -57,3 +57,16 @@ func stateBase() (string, error) { return inHome("XDG_STATE_HOME", ".local/state
 func configBase() (string, error) { return inHome("XDG_CONFIG_HOME", ".config/berth") }
 
 func machineConfig() (string, error) { return "/etc/berth", nil }
+
+// inHome returns variable's directory when it is set to an absolute path (as the
+// XDG specification asks), else the fallback below the home directory.
+func inHome(variable, fallback string) (string, error) {
+	if dir := os.Getenv(variable); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "berth"), nil
+	}
+	dir, err := home()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, fallback), nil
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io/fs"
 	"os"
-	"time"
 )
 
 // Watch tells when a file in the runtime directory is no longer the one that
@@ -53,18 +52,4 @@ func (s Session) present(path string, info fs.FileInfo, root string) bool {
 	}
 	moved, err := s.runtimeRoot()
 	return err != nil || moved == root
-}
-
-// poll looks at intervals until the file is lost (true) or ctx ends (false).
-func poll(ctx context.Context, every time.Duration, present func() bool) bool {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for present() {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-tick.C:
-		}
-	}
-	return true
 }
