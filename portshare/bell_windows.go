@@ -77,7 +77,7 @@ func (b *eventBell) ring(seq uint32) {
 	if err != nil {
 		return
 	}
-	windows.SetEvent(event)    //nolint:errcheck // a manual-reset event that we may modify
+	windows.SetEvent(event) //nolint:errcheck // a manual-reset event that we may modify
 	windows.CloseHandle(event)
 }
 
