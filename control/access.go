@@ -19,12 +19,11 @@ type (
 // minutes. Programs outside the controller ask by [Client.OpenMonitor].
 func (s *Server) OpenMonitor() (MonitorAccess, error) {
 	origin := s.address()
-	if s.config.Monitor == nil || origin == "" {
-		return MonitorAccess{}, &Error{
-			Code:    CodeConflict,
-			Message: "this controller has no monitor page",
-			Next:    "Use `controller watch`.",
-		}
+	if s.config.Monitor == nil {
+		return MonitorAccess{}, &Error{Code: CodeConflict, Message: "this controller has no monitor page", Next: "Use `controller watch`."}
+	}
+	if origin == "" {
+		return MonitorAccess{}, &Error{Code: CodeConflict, Message: "the controller does not listen yet", Next: "Try again in a moment."}
 	}
 	token, expires := s.visitors.invite()
 	return MonitorAccess{URL: "http://" + origin + "/", Token: token, Expires: expires.Round(time.Second)}, nil

@@ -147,11 +147,22 @@ func start(t testing.TB, f control.Service, addr string, more ...func(*control.S
 		}
 	})
 	t.Cleanup(stop)
+	if res, err := http.Get("http://" + l.Addr().String() + "/v1/"); err != nil { // waits until it serves
+		t.Fatal(err)
+	} else {
+		_ = res.Body.Close()
+	}
 	return &running{s, control.Target{Addr: l.Addr().String(), CertSHA256: sum, Key: c.Key}, stop}
 }
 
 func page() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("page")) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write([]byte("page"))
+	})
 }
 
 // client follows whatever *target is.

@@ -79,6 +79,9 @@ func (s *Server) Serve(l net.Listener) error {
 	programs, browsers, split, err := s.open(l)
 	if err != nil {
 		_ = l.Close()
+		if s.ending.Err() != nil {
+			return nil // shut down before it began
+		}
 		return err
 	}
 	var wait sync.WaitGroup
