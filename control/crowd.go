@@ -2,6 +2,8 @@ package control
 
 import (
 	"container/list"
+	"maps"
+	"slices"
 	"sync"
 )
 
@@ -67,18 +69,27 @@ func (c *crowd) leave(n *conn) {
 	delete(c.known, n)
 }
 
+// shut sends the strangers away, and from now on every newcomer.
+func (c *crowd) shut() {
+	c.mu.Lock()
+	c.strangers = 0
+	all := slices.Collect(maps.Keys(c.place))
+	c.mu.Unlock()
+	closeAll(all)
+}
+
 // disperse closes every connection.
 func (c *crowd) disperse() {
+	c.shut()
 	c.mu.Lock()
-	var all []*conn
-	for n := range c.place {
-		all = append(all, n)
-	}
-	for n := range c.known {
-		all = append(all, n)
-	}
+	all := slices.Collect(maps.Keys(c.known))
 	c.mu.Unlock()
-	for _, n := range all {
+	closeAll(all)
+}
+
+// closeAll runs without the crowd's lock, which each Close takes.
+func closeAll(conns []*conn) {
+	for _, n := range conns {
 		_ = n.Close()
 	}
 }

@@ -11,6 +11,9 @@ const MaxStrangers = maxStrangers
 // MaxHeader is what a request's head may have.
 const MaxHeader = maxHeader
 
+// ReadRequest is how long a whole request may take to arrive.
+const ReadRequest = readRequest
+
 // Calls lists "METHOD path" of every route, and whether the page may use it.
 func Calls() map[string]bool {
 	m := map[string]bool{}

@@ -18,12 +18,13 @@ import (
 
 // fake is a controller that remembers what it was asked to do.
 type fake struct {
-	mu     sync.Mutex
-	calls  []string
-	jobs   []control.Job
-	err    error              // what every call fails with
-	events chan control.Event // what Watch tells after "ready"
-	block  chan struct{}      // Commit waits for it, when set
+	mu      sync.Mutex
+	calls   []string
+	jobs    []control.Job
+	err     error              // what every call fails with
+	events  chan control.Event // what Watch tells after "ready"
+	block   chan struct{}      // Commit waits for it, when set
+	entered chan struct{}      // told when Commit waits
 }
 
 func (f *fake) note(format string, a ...any) error {
@@ -96,6 +97,10 @@ func (f *fake) Package(_ context.Context, id string) (control.Package, error) {
 }
 func (f *fake) Commit(ctx context.Context, id string) (control.Job, error) {
 	if f.block != nil {
+		select {
+		case f.entered <- struct{}{}:
+		default:
+		}
 		select {
 		case <-f.block:
 		case <-ctx.Done():

@@ -176,6 +176,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		errs = append(errs, err)
 	}
+	s.crowd.shut() // or the servers would wait seconds for them to say something
 	for _, h := range servers {
 		errs = append(errs, h.Shutdown(ctx))
 	}
