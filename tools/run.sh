@@ -18,7 +18,9 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+bold="" plain=""
+if [ -t 1 ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
+say() { printf '\n%s\n' "$bold$*$plain"; }
 fail() {
   echo
   echo "make run: $*"
@@ -34,7 +36,8 @@ say "1. A controller starts for this session (nobody configured a port)"
 bin/controller run --no-tray >"$work/controller.log" 2>&1 &
 controller=$!
 # The companion's own wait for a controller is what makes this safe in any order.
-bin/addin-sim port || fail "the port was not found"
+port=$(bin/addin-sim port) || fail "the port was not found"
+echo "port $port, found by a scan and kept in shared memory"
 
 say "2. A companion hands $(size "$file") bytes over from its memory and waits for the upload"
 bin/addin-sim send --memory --wait "$file" | tee "$work/said" || fail "the hand-over failed"
