@@ -35,16 +35,6 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// ended tells whether the process is over.
-func (p *process) ended() bool {
-	select {
-	case <-p.done:
-		return true
-	default:
-		return false
-	}
-}
-
 // sightings are what a companion has told. A kill may have cut its last line.
 func (p *process) sightings() (all []sighting) {
 	for line := range bytes.Lines(p.out.bytes()) {

@@ -111,7 +111,7 @@ func TestEditRefusesWhatItCannotProve(t *testing.T) {
 
 func TestParseConfigRefuses(t *testing.T) {
 	for text, want := range map[string]string{
-		`defualt = "x"`:                                    "defualt",
+		`dfault = "x"`:                                     "dfault",
 		`default = "x"`:                                    `"x" is not among`,
 		"[destinations.local]\nurl='ftp://h/'":             "taken",
 		"[destinations.'a b']\nurl='ftp://h/'":             "cannot be called",

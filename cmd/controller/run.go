@@ -58,6 +58,7 @@ func (p *program) run(ctx context.Context, noTray bool) (err error) {
 		return err
 	}
 	defer join(&err, lock.Release)
+	leaveOwnConsole()
 	rec, err := portshare.Join(s, app)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -117,6 +118,9 @@ func newScriptSession(env *testscript.Env, name string) error {
 	} {
 		env.Setenv(key, value)
 	}
+	if runtime.GOOS == "windows" { // asks the system, not the environment, where settings are
+		env.Setenv("BERTH_CONFIG", env.Getenv("CONFIG"))
+	}
 	for _, key := range []string{"SYSTEMROOT", "USERPROFILE", "XDG_RUNTIME_DIR", "GOCOVERDIR"} {
 		if v, ok := os.LookupEnv(key); ok {
 			env.Setenv(key, v)
@@ -174,7 +178,7 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	err := ts.Exec(args[1], args[2:]...)
 	code := 0
-	if e, ok := err.(*exec.ExitError); ok {
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
 		code = e.ExitCode()
 	} else {
 		ts.Check(err)

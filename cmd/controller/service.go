@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"os"
 	"sync"
@@ -170,18 +171,25 @@ func apiError(err error) *control.Error {
 	if e, ok := errors.AsType[*control.Error](err); ok {
 		return e
 	}
-	code := control.CodeFailed
-	for class, c := range map[error]control.Code{
-		transfer.ErrNotFound: control.CodeNotFound, transfer.ErrState: control.CodeConflict,
-		transfer.ErrDraining: control.CodeDraining, transfer.ErrNoSpace: control.CodeNoMemory,
-		transfer.ErrUnauthorized: control.CodeRefused, transfer.ErrEmpty: control.CodeUsage,
-		ipc.ErrNoMemory: control.CodeNoMemory,
-	} {
-		if errors.Is(err, class) {
-			code = c
-		}
+	return &control.Error{Code: codeOf(err), Message: err.Error(), Cause: err}
+}
+
+func codeOf(err error) control.Code {
+	switch is := func(class error) bool { return errors.Is(err, class) }; {
+	case is(transfer.ErrNotFound), is(fs.ErrNotExist):
+		return control.CodeNotFound
+	case is(transfer.ErrUnauthorized):
+		return control.CodeRefused
+	case is(transfer.ErrState), is(transfer.ErrSource):
+		return control.CodeConflict
+	case is(transfer.ErrEmpty):
+		return control.CodeUsage
+	case is(transfer.ErrDraining):
+		return control.CodeDraining
+	case is(transfer.ErrNoSpace), is(ipc.ErrNoMemory):
+		return control.CodeNoMemory
 	}
-	return &control.Error{Code: code, Message: err.Error(), Cause: err}
+	return control.CodeFailed
 }
 
 // answer makes the error of a call one of the API.
