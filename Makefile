@@ -47,6 +47,7 @@ test: go ## run every test with the race detector, against real servers
 .PHONY: test-windows
 test-windows: go ## vet and test the Windows builds under wine
 	@tools/wine-test.sh -json $(PKG) | go run ./tools/testcount -name windows
+	@tools/wine-tray.sh
 
 .PHONY: check
 check: go $(LINT) ## formatting, vet for three systems, linters, import rules, scripts
