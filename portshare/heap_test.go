@@ -35,7 +35,7 @@ func (p *heapPlace) check() error {
 	return nil
 }
 
-func (p *heapPlace) leave() (bool, error) {
+func (p *heapPlace) leave(bool) (bool, error) {
 	p.shared.participants--
 	return p.shared.participants == 0, nil
 }
@@ -82,14 +82,14 @@ func (b *heapBell) close() {
 	<-b.ended
 }
 
-// opener makes one more participant of a test's record.
-type opener struct {
+// maker makes one more participant of a test's record.
+type maker struct {
 	open func(opts ...Option) (*Record, error)
 	// memory is the record's bytes, for tests that look or scribble.
 	memory func(r *Record) cell
 }
 
-func (o opener) join(t *testing.T, opts ...Option) *Record {
+func (o maker) join(t *testing.T, opts ...Option) *Record {
 	t.Helper()
 	r, err := o.open(append(opts, wokenOnly)...)
 	if err != nil {
@@ -103,7 +103,7 @@ func (o opener) join(t *testing.T, opts ...Option) *Record {
 	return r
 }
 
-func onHeap(t *testing.T) opener {
+func onHeap(t *testing.T) maker {
 	s := here(t)
 	shared := &heapRecord{}
 	shared.bell.cond.L = &shared.bell.mu
@@ -120,13 +120,13 @@ func onHeap(t *testing.T) opener {
 		}
 		return r, err
 	}
-	return opener{open: open, memory: func(r *Record) cell { return r.cell }}
+	return maker{open: open, memory: func(r *Record) cell { return r.cell }}
 }
 
-func inSession(t *testing.T) opener {
+func inSession(t *testing.T) maker {
 	s := here(t)
 	open := func(opts ...Option) (*Record, error) { return Join(s, "test", opts...) }
-	return opener{open: open, memory: func(r *Record) cell { return r.cell }}
+	return maker{open: open, memory: func(r *Record) cell { return r.cell }}
 }
 
 // here gives the test a session of its own.

@@ -5,6 +5,7 @@ package portshare
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/gofrs/flock"
@@ -14,13 +15,13 @@ import (
 )
 
 // life is this process's part in the record's life: a shared lock on a file of its
-// own, held from Join to Close. All calls are made under the gate.
+// own, held from Join to Close.
 type life struct {
 	path string
 	lock *flock.Flock
 }
 
-// enter takes part, and tells whether nobody else did: then the bytes of the record
+// enter takes part, under the gate, and tells whether nobody else did: then the bytes of the record
 // are leftovers of processes that have ended.
 //
 // Exclusive and shared are taken on two objects: converting one lock would leave
@@ -47,9 +48,10 @@ func enter(s session.Session, app string, _ bool) (*life, bool, error) {
 	return l, first, nil
 }
 
-// leave ends this process's part, and tells whether it was the last.
-func (l *life) leave() (last bool, err error) {
-	if err := l.lock.Unlock(); err != nil {
+// leave ends this process's part, and tells whether it was the last. Nobody may
+// probe the lock without the gate, see enter.
+func (l *life) leave(gated bool) (last bool, err error) {
+	if err := l.lock.Unlock(); err != nil || !gated {
 		return false, err
 	}
 	return vacant(l.path)
@@ -62,6 +64,13 @@ func abandoned(s session.Session, app string) (bool, error) {
 		return false, err
 	}
 	return vacant(path)
+}
+
+// nowhere reports whether the session has no runtime directory, so that an observer
+// need not make one.
+func nowhere(s session.Session) bool {
+	_, err := s.FindRuntimeDir()
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 func lifePath(s session.Session, app string) (string, error) {

@@ -11,6 +11,8 @@ func enter(_ session.Session, _ string, made bool) (*life, bool, error) {
 	return &life{}, made, nil
 }
 
-func (*life) leave() (last bool, err error) { return false, nil }
+func (*life) leave(bool) (last bool, err error) { return false, nil }
 
 func abandoned(session.Session, string) (bool, error) { return false, nil }
+
+func nowhere(session.Session) bool { return false }

@@ -23,11 +23,14 @@ func Peek(s session.Session, app string) (Info, error) {
 }
 
 func peek(s session.Session, app string) (Info, error) {
-	unlock, err := lockGate(s, app)
+	if nowhere(s) {
+		return Info{}, ErrNoRecord
+	}
+	gate, err := lockGate(s, app)
 	if err != nil {
 		return Info{}, err
 	}
-	defer unlock()
+	defer opener(gate)()
 	nobody, err := abandoned(s, app)
 	if err != nil {
 		return Info{}, err

@@ -21,9 +21,9 @@ type place interface {
 	gate() (unlock func(), err error)
 	// check fails with ErrStale when others find another record than this one.
 	check() error
-	// leave ends this participant's share in the record's life, under the gate,
-	// and tells whether it was the last.
-	leave() (last bool, err error)
+	// leave ends this participant's part in the record's life, and tells whether
+	// it was the last; without the gate that cannot be told.
+	leave(gated bool) (last bool, err error)
 	// close unmaps the memory.
 	close() error
 }
@@ -37,9 +37,21 @@ type sessionPlace struct {
 	life    *life
 }
 
-func (p *sessionPlace) gate() (func(), error) { return lockGate(p.session, p.app) }
+func (p *sessionPlace) gate() (func(), error) {
+	lock, err := lockGate(p.session, p.app)
+	if err != nil {
+		return nil, err
+	}
+	return opener(lock), nil
+}
 
-func lockGate(s session.Session, app string) (func(), error) {
+// opener releases a gate. That cannot fail in a way that keeps it locked, because its
+// handle is closed.
+func opener(gate *singleton.Lock) func() {
+	return func() { gate.Release() } //nolint:errcheck // see above
+}
+
+func lockGate(s session.Session, app string) (*singleton.Lock, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), gatePatience)
 	defer cancel()
 	lock, err := singleton.Acquire(s, app+".gate", singleton.Wait(ctx))
@@ -47,16 +59,15 @@ func lockGate(s session.Session, app string) (func(), error) {
 		return nil, fmt.Errorf("%w: another process has had its gate locked for %v and may be stopped; resume or end it (%w)",
 			ErrNotReady, gatePatience, err)
 	}
-	if err != nil {
-		return nil, err
-	}
-	// Releasing cannot fail in a way that keeps the lock: its handle is closed.
-	return func() { lock.Release() }, nil //nolint:errcheck // see above
+	return lock, err
 }
 
-// open maps the record and takes part in its life. The caller has the gate. first
-// tells that nobody else takes part.
-func (p *sessionPlace) open() (first bool, err error) {
+// open maps the record and takes part in its life. first tells that nobody else does.
+//
+// The three files are opened one after the other, and the runtime directory may be
+// exchanged in between: gate in the old one, record and life in the new one, where
+// somebody else has the gate. So all of them are looked at again at the end.
+func (p *sessionPlace) open(gate *singleton.Lock) (first bool, err error) {
 	memory, made, err := shm.OpenNamed(p.session, p.app+".record", memorySize)
 	if err != nil {
 		return false, err
@@ -66,8 +77,12 @@ func (p *sessionPlace) open() (first bool, err error) {
 	if err != nil {
 		return false, errors.Join(err, memory.Close())
 	}
-	if err := p.check(); err != nil {
-		_, leaveErr := p.leave()
+	err = p.check()
+	if lost := gate.Check(); err == nil && lost != nil {
+		err = fmt.Errorf("%w: %w", ErrStale, lost)
+	}
+	if err != nil {
+		_, leaveErr := p.leave(false)
 		return false, errors.Join(err, leaveErr, memory.Close())
 	}
 	return first, nil
@@ -80,6 +95,6 @@ func (p *sessionPlace) check() error {
 	return nil
 }
 
-func (p *sessionPlace) leave() (bool, error) { return p.life.leave() }
+func (p *sessionPlace) leave(gated bool) (bool, error) { return p.life.leave(gated) }
 
 func (p *sessionPlace) close() error { return p.memory.Close() }

@@ -23,6 +23,9 @@ func peekErr(t *testing.T, s session.Session, want error) Info {
 func TestPeekTakesNoPart(t *testing.T) {
 	s := here(t)
 	peekErr(t, s, ErrNoRecord)
+	if _, err := os.Lstat(os.Getenv("BERTH_RUNTIME")); err == nil {
+		t.Error("peeking made a directory")
+	}
 	r, err := Join(s, "test")
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ func (r *Record) Listen() (net.Listener, error) {
 			return info, err
 		}
 		var err error
-		info, ln, err = r.listen(info.released())
+		info, ln, err = r.listen(info)
 		return info, err
 	})
 	if err != nil {

@@ -69,18 +69,18 @@ func Join(s session.Session, app string, opts ...Option) (*Record, error) {
 
 func joinSession(s session.Session, app string, opts []Option) (*Record, error) {
 	p := &sessionPlace{session: s, app: app}
-	unlock, err := p.gate()
+	gate, err := lockGate(s, app)
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
-	first, err := p.open()
+	defer opener(gate)()
+	first, err := p.open(gate)
 	if err != nil {
 		return nil, err
 	}
 	r, err := p.join(first, opts)
 	if err != nil {
-		_, leaveErr := p.leave()
+		_, leaveErr := p.leave(false)
 		return nil, errors.Join(err, leaveErr, p.close())
 	}
 	return r, nil
@@ -209,25 +209,34 @@ func (r *Record) close() error {
 }
 
 // depart gives up what this participant holds, and wipes the record when nobody
-// else takes part: keys shall not lie about.
+// else takes part: keys shall not lie about. It leaves in any case, also when the gate
+// stays locked; then the others see this process's end and do the rest.
 func (r *Record) depart() error {
 	unlock, err := r.place.gate()
 	if err != nil {
-		return err
+		_, leaveErr := r.place.leave(false)
+		r.release()
+		return errors.Join(err, leaveErr)
 	}
 	defer unlock()
 	if r.place.check() == nil {
-		if _, err := r.change(withdraw(r.me)); err != nil && !errors.Is(err, ErrHeld) {
-			return err
+		_, err = r.change(withdraw(r.me))
+		if errors.Is(err, ErrHeld) { // another process is the controller
+			err = nil
 		}
 	}
-	last, err := r.place.leave()
-	if err == nil && last {
+	last, leaveErr := r.place.leave(true)
+	if leaveErr == nil && last {
 		r.bell.ring(r.cell.store(raw{}) - 2)
 	}
 	// Under the gate too, so that the next first participant finds the port free.
+	r.release()
+	return errors.Join(err, leaveErr)
+}
+
+// release lets go of the port.
+func (r *Record) release() {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.held.close()
-	r.mu.Unlock()
-	return err
 }

@@ -11,9 +11,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -378,13 +378,15 @@ func TestFewThreads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var asked sync.WaitGroup
+	asked.Add(200)
 	for range 200 {
-		go r.Listening(t.Context())
+		once := sync.OnceFunc(asked.Done)
+		go r.Wait(t.Context(), func(Info) bool { once(); return false })
 	}
-	time.Sleep(20 * time.Millisecond) // lets them fall asleep; a short time only weakens the test
-	before := threads(t)
-	if before > 40 {
-		t.Errorf("%d threads for 200 waiters", before)
+	asked.Wait()
+	if n := threads(t); n > 40 {
+		t.Errorf("%d threads for 200 waiters", n)
 	}
 	r.Close()
 }

@@ -18,7 +18,7 @@ import (
 // conformance is what a record must do, wherever it lies.
 var conformance = []struct {
 	name string
-	run  func(*testing.T, opener)
+	run  func(*testing.T, maker)
 }{
 	{"the first one finds the port and the others see it", testEitherOrder},
 	{"publish, drain, withdraw", testStates},
@@ -57,7 +57,7 @@ func info(t *testing.T, r *Record) Info {
 	return i
 }
 
-func testEitherOrder(t *testing.T, o opener) {
+func testEitherOrder(t *testing.T, o maker) {
 	companion := o.join(t)
 	first := info(t, companion)
 	if first.State != Reserved || first.Port < firstDynamic || first.Generation != 0 || first.PID != 0 {
@@ -90,7 +90,7 @@ func testEitherOrder(t *testing.T, o opener) {
 	c.Close()
 }
 
-func testStates(t *testing.T, o opener) {
+func testStates(t *testing.T, o maker) {
 	companion, controller := o.join(t), o.join(t)
 	wantErr(t, "drain before listening", controller.Drain(), ErrHeld)
 	if err := controller.Withdraw(); err != nil {
@@ -102,6 +102,9 @@ func testStates(t *testing.T, o opener) {
 	again, err := controller.Publish("other", key(3), key(4))
 	if err != nil || again.Generation != published.Generation+1 || again.Endpoint != "other" {
 		t.Errorf("published again: %v, %v", again, err)
+	}
+	if got := info(t, companion); got != again {
+		t.Errorf("published again: %v, want %v", got, again)
 	}
 	if err := controller.Drain(); err != nil {
 		t.Fatal(err)
@@ -119,7 +122,7 @@ func testStates(t *testing.T, o opener) {
 	}
 }
 
-func testOneHolder(t *testing.T, o opener) {
+func testOneHolder(t *testing.T, o maker) {
 	other := sleeper(t)
 	holder, rival := o.join(t, as(other.id)), o.join(t)
 	_, published := serve(t, holder, 1)
@@ -134,7 +137,7 @@ func testOneHolder(t *testing.T, o opener) {
 	}
 }
 
-func testDeadHolder(t *testing.T, o opener) {
+func testDeadHolder(t *testing.T, o maker) {
 	victim := sleeper(t)
 	holder, companion, second := o.join(t, as(victim.id)), o.join(t), o.join(t)
 	ln, published := serve(t, holder, 7)
@@ -164,7 +167,7 @@ func testDeadHolder(t *testing.T, o opener) {
 
 func bytesContain(r raw, k [32]byte) bool { return bytes.Contains(r[:], k[:]) }
 
-func testReusedPID(t *testing.T, o opener) {
+func testReusedPID(t *testing.T, o maker) {
 	alive := sleeper(t)
 	earlier := alive.id
 	earlier.start--
@@ -182,7 +185,7 @@ func testReusedPID(t *testing.T, o opener) {
 	}
 }
 
-func testForeignNamespace(t *testing.T, o opener) {
+func testForeignNamespace(t *testing.T, o maker) {
 	far := process{pid: 1<<30 - 1, start: 1, namespace: 42}
 	holder, companion := o.join(t, as(far)), o.join(t)
 	_, published := serve(t, holder, 1)
@@ -191,7 +194,7 @@ func testForeignNamespace(t *testing.T, o opener) {
 	}
 }
 
-func testLostPort(t *testing.T, o opener) {
+func testLostPort(t *testing.T, o maker) {
 	companion := o.join(t)
 	before := info(t, companion)
 	// A port that somebody else listens on, as after a theft on systems without
@@ -229,7 +232,7 @@ func scribble(r *Record, info Info) error {
 	return r.write(info)
 }
 
-func testTornWrite(t *testing.T, o opener) {
+func testTornWrite(t *testing.T, o maker) {
 	companion, second := o.join(t), o.join(t)
 	before := info(t, companion)
 	c := o.memory(companion)
@@ -249,7 +252,7 @@ func testTornWrite(t *testing.T, o opener) {
 	}
 }
 
-func testDamage(t *testing.T, o opener) {
+func testDamage(t *testing.T, o maker) {
 	companion := o.join(t)
 	before := info(t, companion)
 	c := o.memory(companion)
@@ -268,7 +271,7 @@ func testDamage(t *testing.T, o opener) {
 	}
 }
 
-func testOtherVersion(t *testing.T, o opener) {
+func testOtherVersion(t *testing.T, o maker) {
 	companion := o.join(t)
 	c := o.memory(companion)
 	atomic.StoreUint32(&c.words[offVersion/4], 2)
@@ -288,7 +291,7 @@ func testOtherVersion(t *testing.T, o opener) {
 	}
 }
 
-func testWipe(t *testing.T, o opener) {
+func testWipe(t *testing.T, o maker) {
 	first, second := o.join(t), o.join(t)
 	serve(t, second, 1)
 	if err := second.Close(); err != nil {
@@ -310,7 +313,7 @@ func testWipe(t *testing.T, o opener) {
 	}
 }
 
-func testWaitEnds(t *testing.T, o opener) {
+func testWaitEnds(t *testing.T, o maker) {
 	r := o.join(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	ends := make(chan error, 2)
@@ -330,7 +333,7 @@ func testWaitEnds(t *testing.T, o opener) {
 	wantErr(t, "closed", <-ends, ErrClosed)
 }
 
-func testBadArguments(t *testing.T, o opener) {
+func testBadArguments(t *testing.T, o maker) {
 	r := o.join(t)
 	for _, endpoint := range []string{strings.Repeat("x", 105), "zero\x00byte", "\xff"} {
 		if _, err := r.Publish(endpoint, key(1), key(2)); err == nil || errors.Is(err, ErrStale) {
@@ -352,7 +355,7 @@ func testBadArguments(t *testing.T, o opener) {
 
 // testConcurrent lets two controllers take turns while readers check that what
 // belongs together arrives together.
-func testConcurrent(t *testing.T, o opener) {
+func testConcurrent(t *testing.T, o maker) {
 	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 	defer cancel()
 	var group sync.WaitGroup

@@ -15,15 +15,22 @@ var ErrUnsafe = errors.New("not safe to use")
 // port record, made and verified at each call: it belongs to this user alone (mode
 // 0700) and, on Linux, lives in memory. It vanishes when the system ends the
 // user's last login; see [Session.Watch].
-func (s Session) RuntimeDir() (string, error) {
-	root, err := s.runtimeRoot()
+func (s Session) RuntimeDir() (string, error) { return s.runtimeDir(s.makePrivate) }
+
+// FindRuntimeDir is [Session.RuntimeDir] without making anything: it fails with
+// fs.ErrNotExist when the directory is not there.
+func (s Session) FindRuntimeDir() (string, error) { return s.runtimeDir(s.verifyPrivate) }
+
+// runtimeDir visits the directories from the top: nothing is made or trusted inside
+// one that is not ours.
+func (s Session) runtimeDir(visit func(dir string) error) (string, error) {
+	root, err := s.runtimeRoot(visit)
 	if err != nil {
 		return "", fmt.Errorf("runtime directory of %s: %w", s, err)
 	}
 	dir := filepath.Join(root, s.leaf())
-	// One after the other: nothing is made inside a directory that is not ours.
 	for _, d := range []string{root, dir} {
-		if err := s.makePrivate(d); err != nil {
+		if err := visit(d); err != nil {
 			return "", fmt.Errorf("runtime directory of %s: %w", s, err)
 		}
 	}
@@ -31,15 +38,15 @@ func (s Session) RuntimeDir() (string, error) {
 }
 
 // runtimeRoot tells which directory holds the runtime directories of all sessions
-// of this user, without making it. Nobody else can exchange what is in there.
-func (s Session) runtimeRoot() (string, error) {
+// of this user. Nobody else can exchange what is in there.
+func (s Session) runtimeRoot(visit func(dir string) error) (string, error) {
 	if s.runtime == "" {
-		return s.systemRoot()
+		return s.systemRoot(visit)
 	}
 	if !filepath.IsAbs(s.runtime) {
 		return "", fmt.Errorf("BERTH_RUNTIME=%s: must be an absolute path", s.runtime)
 	}
-	return filepath.Join(s.runtime, "berth"), s.makePrivate(s.runtime)
+	return filepath.Join(s.runtime, "berth"), visit(s.runtime)
 }
 
 // MachineDir returns a directory in which every user may make files and nobody can

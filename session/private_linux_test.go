@@ -200,3 +200,18 @@ func TestSharedParentMustBeSticky(t *testing.T) {
 		t.Errorf("a parent of another user: %v", err)
 	}
 }
+
+func TestHomeOfAnotherUserIsNotUsed(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	t.Setenv("HOME", dir)
+	if got, err := home(); err != nil || got != dir {
+		t.Errorf("home() = %s, %v; want %s", got, err, dir)
+	}
+	if err := os.Chown(dir, squatter, squatter); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := home(); err != nil || got == dir {
+		t.Errorf("home() = %s, %v: root's files would lie in somebody's home", got, err)
+	}
+}

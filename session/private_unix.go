@@ -25,11 +25,11 @@ func (s Session) makePrivate(dir string) error {
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return verifyPrivate(dir)
+	return s.verifyPrivate(dir)
 }
 
 // verifyPrivate fails unless path is a real directory of this user, mode 0700.
-func verifyPrivate(path string) error {
+func (Session) verifyPrivate(path string) error {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ type Session struct {
 	login   string // Windows session number, macOS audit session; "" on Linux
 	name    string // extra key, "" for the default session
 	runtime string // BERTH_RUNTIME, "" for the system's directory
+	platform
 }
 
 // Current returns the session of this process. BERTH_SESSION is respected.
@@ -44,11 +45,12 @@ func identify(name string) (Session, error) {
 	if err != nil {
 		return Session{}, err
 	}
-	user, login, err := identity()
+	s, err := identity()
 	if err != nil {
 		return Session{}, fmt.Errorf("cannot tell which session this process belongs to: %w", err)
 	}
-	return Session{user: user, login: login, name: name, runtime: os.Getenv("BERTH_RUNTIME")}, nil
+	s.name, s.runtime = name, os.Getenv("BERTH_RUNTIME")
+	return s, nil
 }
 
 func cleanName(name string) (string, error) {

@@ -12,6 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// platform is what a Session keeps on this system alone.
+type platform struct {
+	temp string // the system's per-user temporary directory
+}
+
 // auditInfo is struct auditinfo_addr of <bsm/audit.h>.
 type auditInfo struct {
 	user     uint32
@@ -23,14 +28,30 @@ type auditInfo struct {
 
 // identity is the effective user and the audit session: Aqua logins, fast user
 // switching and ssh logins each have one of their own.
-func identity() (user, login string, err error) {
+func identity() (Session, error) {
 	var info auditInfo
 	// SAFETY: the kernel writes at most the given size into info, which outlives the call.
 	_, _, errno := unix.Syscall(unix.SYS_GETAUDIT_ADDR, uintptr(unsafe.Pointer(&info)), unsafe.Sizeof(info), 0) //nolint:staticcheck // x/sys has no wrapper for it
 	if errno != 0 {
-		return "", "", fmt.Errorf("audit session: %w", errno)
+		return Session{}, fmt.Errorf("audit session: %w", errno)
 	}
-	return strconv.Itoa(os.Geteuid()), strconv.FormatUint(uint64(uint32(info.session)), 10), nil
+	temp, err := userTemp()
+	if err != nil {
+		return Session{}, err
+	}
+	login := strconv.FormatUint(uint64(uint32(info.session)), 10)
+	return Session{user: strconv.Itoa(os.Geteuid()), login: login, platform: platform{temp: temp}}, nil
+}
+
+// userTemp is the system's per-user temporary directory. getconf is asked because
+// TMPDIR is the caller's to change, and two processes of one user must come to the
+// same answer. It never changes while the user exists.
+func userTemp() (string, error) {
+	out, err := exec.Command("/usr/bin/getconf", "DARWIN_USER_TEMP_DIR").Output()
+	if err != nil {
+		return "", fmt.Errorf("per-user temporary directory: getconf: %w", err)
+	}
+	return filepath.Clean(strings.TrimSpace(string(out))), nil
 }
 
 func describe(user, login string) string { return "uid " + user + ", login " + login }
@@ -39,16 +60,9 @@ func describe(user, login string) string { return "uid " + user + ", login " + l
 // it: on macOS, a set-user-id program.
 func (Session) Elevated() bool { return os.Geteuid() != os.Getuid() }
 
-// systemRoot tells where the runtime directories of this user belong: in the
-// system's per-user temporary directory. getconf is asked because TMPDIR is the
-// caller's to change, and two processes of one user must come to the same answer.
-func (s Session) systemRoot() (string, error) {
-	out, err := exec.Command("/usr/bin/getconf", "DARWIN_USER_TEMP_DIR").Output()
-	if err != nil {
-		return "", fmt.Errorf("per-user temporary directory: getconf: %w", err)
-	}
-	temp := filepath.Clean(strings.TrimSpace(string(out)))
-	return filepath.Join(temp, "berth"), verifyPrivate(temp)
+// systemRoot tells where the runtime directories of this user belong.
+func (s Session) systemRoot(func(string) error) (string, error) {
+	return filepath.Join(s.temp, "berth"), s.verifyPrivate(s.temp)
 }
 
 // machineRoot is a directory of the system in which every user may make files.

@@ -8,9 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// platform is what a Session keeps on this system alone: nothing.
+type platform struct{}
+
 // identity is the effective user: the one whom files and sockets are made as.
-func identity() (user, login string, err error) {
-	return strconv.Itoa(os.Geteuid()), "", nil
+func identity() (Session, error) {
+	return Session{user: strconv.Itoa(os.Geteuid())}, nil
 }
 
 func describe(user, _ string) string { return "uid " + user }
@@ -22,10 +25,10 @@ func (Session) Elevated() bool { return os.Geteuid() != os.Getuid() }
 // systemRoot tells where the runtime directories of this user belong, and verifies
 // the directory around them. XDG_RUNTIME_DIR is not asked: cron jobs, sudo and
 // services lack it, and two processes of one user must come to the same answer.
-func (s Session) systemRoot() (string, error) {
+func (s Session) systemRoot(func(string) error) (string, error) {
 	user := filepath.Join("/run/user", s.user)
 	if inMemory(user) {
-		return filepath.Join(user, "berth"), verifyPrivate(user)
+		return filepath.Join(user, "berth"), s.verifyPrivate(user)
 	}
 	if s.user == "0" && inMemory("/run") {
 		return "/run/berth", verifyShared("/run")

@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -90,6 +91,28 @@ func TestSessionsDoNotMeet(t *testing.T) {
 		if strings.ContainsAny(s.Key(), `/\: `) {
 			t.Errorf("key %q is not safe in a file name", s.Key())
 		}
+	}
+}
+
+func TestFindMakesNothing(t *testing.T) {
+	base := filepath.Join(t.TempDir(), "run")
+	t.Setenv("BERTH_RUNTIME", base)
+	s, err := Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if dir, err := s.FindRuntimeDir(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("before anybody: %s, %v", dir, err)
+	}
+	if _, err := os.Lstat(base); err == nil {
+		t.Error("looking made the directory")
+	}
+	made, err := s.RuntimeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, err := s.FindRuntimeDir(); err != nil || found != made {
+		t.Errorf("found %s, %v; made %s", found, err, made)
 	}
 }
 

@@ -8,17 +8,20 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// platform is what a Session keeps on this system alone: nothing.
+type platform struct{}
+
 // identity is the user's SID and the number of the logon session.
-func identity() (user, login string, err error) {
+func identity() (Session, error) {
 	me, err := windows.GetCurrentProcessToken().GetTokenUser()
 	if err != nil {
-		return "", "", fmt.Errorf("user of this process: %w", err)
+		return Session{}, fmt.Errorf("user of this process: %w", err)
 	}
 	var number uint32
 	if err := windows.ProcessIdToSessionId(windows.GetCurrentProcessId(), &number); err != nil {
-		return "", "", fmt.Errorf("session of this process: %w", err)
+		return Session{}, fmt.Errorf("session of this process: %w", err)
 	}
-	return me.User.Sid.String(), strconv.FormatUint(uint64(number), 10), nil
+	return Session{user: me.User.Sid.String(), login: strconv.FormatUint(uint64(number), 10)}, nil
 }
 
 func describe(user, login string) string { return "user " + user + ", logon session " + login }
@@ -30,12 +33,12 @@ func (Session) Elevated() bool { return windows.GetCurrentProcessToken().IsEleva
 // systemRoot tells where the runtime directories of this user belong: in the local
 // profile. It lies on disk, so only short-lived files belong there; what must die
 // with its holders has a name instead ([Session.Object]).
-func (s Session) systemRoot() (string, error) {
+func (s Session) systemRoot(visit func(string) error) (string, error) {
 	base, err := stateBase()
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(base, "run"), s.makePrivate(base)
+	return filepath.Join(base, "run"), visit(base)
 }
 
 // machineRoot is not used: what is shared by all users are kernel objects.

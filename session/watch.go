@@ -22,7 +22,7 @@ type Watch struct {
 func (s Session) Watch(path string, info fs.FileInfo) *Watch {
 	ctx, stop := context.WithCancel(context.Background())
 	w := &Watch{lost: make(chan struct{}), stop: stop, done: make(chan struct{})}
-	root, _ := s.runtimeRoot()
+	root, _ := s.runtimeRoot(s.verifyPrivate)
 	present := func() bool { return s.present(path, info, root) }
 	go func() {
 		defer close(w.done)
@@ -50,6 +50,6 @@ func (s Session) present(path string, info fs.FileInfo, root string) bool {
 	if err != nil || !os.SameFile(now, info) {
 		return false
 	}
-	moved, err := s.runtimeRoot()
+	moved, err := s.runtimeRoot(s.verifyPrivate)
 	return err != nil || moved == root
 }

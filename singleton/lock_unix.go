@@ -41,7 +41,7 @@ func acquire(s session.Session, app string, o options) (holder, error) {
 		}
 		// Between opening and locking the runtime directory may have been
 		// exchanged. Then this is a lock that nobody else will ever meet.
-		if l.current() {
+		if l.check() == nil {
 			return l, nil
 		}
 		if err := l.release(); err != nil {
@@ -87,6 +87,9 @@ func (l *fileLock) take(wait context.Context) error {
 			err = l.block(wait)
 		}
 	}
+	if errors.Is(err, ErrHeld) {
+		return fmt.Errorf("lock %s: %w%s", l.file.Path(), err, heldBy(l.file.Path()))
+	}
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", l.file.Path(), err)
 	}
@@ -116,9 +119,12 @@ func (l *fileLock) block(ctx context.Context) error {
 	}
 }
 
-func (l *fileLock) current() bool {
+func (l *fileLock) check() error {
 	now, err := os.Lstat(l.file.Path())
-	return err == nil && os.SameFile(now, l.info)
+	if err != nil || !os.SameFile(now, l.info) {
+		return fmt.Errorf("%w: %s is not the file that was locked", ErrLost, l.file.Path())
+	}
+	return nil
 }
 
 func (l *fileLock) release() error {

@@ -131,4 +131,6 @@ func (l *mutexLock) release() error {
 	return l.err
 }
 
+func (l *mutexLock) check() error { return nil }
+
 func (l *mutexLock) lost() <-chan struct{} { return l.never }

@@ -17,6 +17,9 @@ import (
 // ErrHeld is wrapped by the error of [Acquire] when another instance has the lock.
 var ErrHeld = errors.New("already running")
 
+// ErrLost is wrapped by the error of [Lock.Check].
+var ErrLost = errors.New("the lock no longer keeps others out")
+
 // Lock is the right to be the only instance. Its methods may be called from any
 // goroutine.
 type Lock struct {
@@ -26,6 +29,7 @@ type Lock struct {
 // holder is what each system implements: release must be idempotent.
 type holder interface {
 	release() error
+	check() error
 	lost() <-chan struct{}
 }
 
@@ -71,6 +75,10 @@ func (o options) scope(s session.Session) string {
 
 // Release gives the lock up. A second call does nothing.
 func (l *Lock) Release() error { return l.held.release() }
+
+// Check fails with [ErrLost] once the lock no longer keeps others out. It is the
+// question to which [Lock.Lost] is the event.
+func (l *Lock) Check() error { return l.held.check() }
 
 // Lost is closed when the lock no longer keeps others out, because the runtime
 // directory it lay in has vanished or been replaced: the session is over, and the

@@ -2,6 +2,7 @@ package singleton
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -44,6 +45,22 @@ func TestLockIsNotInherited(t *testing.T) {
 	}
 }
 
+func TestRefusalNamesTheHolder(t *testing.T) {
+	s := here(t)
+	holder := start(t, "app", nil)
+	if got := holder.says(t); got != "held" {
+		t.Fatal(got)
+	}
+	_, err := Acquire(s, "app")
+	if want := fmt.Sprintf("(pid %d)", holder.cmd.Process.Pid); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v does not say %s", err, want)
+	}
+	const waiting = "1: FLOCK  ADVISORY  WRITE 7 08:01:9 0 EOF\n1: -> FLOCK  ADVISORY  WRITE 8 08:01:10 0 EOF\n2: FLOCK  ADVISORY  READ 9 08:01:10 0 EOF\n"
+	if got := lockOwner([]byte(waiting), "08:01:10"); got != "" {
+		t.Errorf("a waiter or a reader was taken for the owner: %s", got)
+	}
+}
+
 // After a logout the system removes the directory; the next login makes a new one,
 // in which a second process gets the lock. The first one must be told.
 func TestLostWhenTheDirectoryVanishes(t *testing.T) {
@@ -54,6 +71,9 @@ func TestLostWhenTheDirectoryVanishes(t *testing.T) {
 	}
 	defer first.Release()
 	lost := first.Lost()
+	if err := first.Check(); err != nil {
+		t.Errorf("lost before anything happened: %v", err)
+	}
 	select {
 	case <-lost:
 		t.Fatal("lost before anything happened")
@@ -70,6 +90,9 @@ func TestLostWhenTheDirectoryVanishes(t *testing.T) {
 	case <-lost:
 	case <-time.After(60 * time.Second):
 		t.Fatal("the loss of the directory went unnoticed")
+	}
+	if err := first.Check(); !errors.Is(err, ErrLost) {
+		t.Errorf("check of a lost lock: %v", err)
 	}
 	second, err := Acquire(s, "app")
 	if err != nil {

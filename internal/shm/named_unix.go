@@ -23,10 +23,11 @@ type named struct {
 }
 
 func openNamed(s session.Session, name string, size int) (*Named, bool, error) {
-	path, err := recordPath(s, name)
+	dir, err := s.RuntimeDir()
 	if err != nil {
 		return nil, false, err
 	}
+	path := filepath.Join(dir, name)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, fileMode)
 	if err != nil {
 		return nil, false, err
@@ -38,8 +39,10 @@ func openNamed(s session.Session, name string, size int) (*Named, bool, error) {
 	return n, false, nil
 }
 
-func recordPath(s session.Session, name string) (string, error) {
-	dir, err := s.RuntimeDir()
+// find tells where the memory called name is. It makes nothing, so that looking does
+// not bring back a directory that the system has just removed.
+func find(s session.Session, name string) (string, error) {
+	dir, err := s.FindRuntimeDir()
 	return filepath.Join(dir, name), err
 }
 
@@ -74,7 +77,7 @@ func grow(f *os.File, have, want int64) error {
 }
 
 func (n *named) check() error {
-	path, err := recordPath(n.session, filepath.Base(n.file.Name()))
+	path, err := find(n.session, filepath.Base(n.file.Name()))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrGone, err)
 	}
@@ -94,7 +97,7 @@ func (n *named) close() error {
 func (n *Named) File() *os.File { return n.impl.file }
 
 func readNamed(s session.Session, name string, buf []byte) (int, error) {
-	path, err := recordPath(s, name)
+	path, err := find(s, name)
 	if err != nil {
 		return 0, err
 	}
