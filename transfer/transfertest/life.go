@@ -174,6 +174,9 @@ func stalledWrite(t *testing.T, b *bench) {
 	ctx, cancel := context.WithCancel(testContext(t))
 	defer cancel()
 	u := b.open(t, ctx, o, h, o.Size)
+	if _, err := u.Write(make([]byte, 1<<20)); err != nil { // from here on bytes flow
+		t.Fatal(err)
+	}
 	b.relay.Stall()
 	progress, ended := make(chan struct{}, 4096), make(chan error, 1)
 	go func() {

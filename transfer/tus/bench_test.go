@@ -1,4 +1,4 @@
-package tus_test
+package tus
 
 import (
 	"context"
@@ -6,12 +6,11 @@ import (
 
 	"berth/transfer/transfertest"
 	"berth/transfer/transfertest/servers"
-	"berth/transfer/tus"
 )
 
 func BenchmarkUpload1GiB(b *testing.B) {
 	s := servers.Memory(b, servers.TUSProcess)
-	backend, err := tus.New(tus.Config{URL: s.URL, Authorization: func(context.Context) (string, error) { return "Bearer " + s.Password, nil }})
+	backend, err := New(Config{URL: s.URL, Authorization: func(context.Context) (string, error) { return "Bearer " + s.Password, nil }})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,35 +1,36 @@
-package tus_test
+package tus
 
 import (
 	"context"
-	"net/url"
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"berth/transfer"
 	"berth/transfer/transfertest"
 	"berth/transfer/transfertest/servers"
-	"berth/transfer/tus"
 )
 
-func TestMain(m *testing.M) { servers.Main(m) }
-
 func TestConformance(t *testing.T) {
+	conform(t, func(_ *testing.T, s *servers.Server) string { return s.URL })
+}
+
+// TestConformanceChecksum: in blocks instead of one stream.
+func TestConformanceChecksum(t *testing.T) {
+	conform(t, func(t *testing.T, s *servers.Server) string { return checking(t, s, "sha256", -1) })
+}
+
+func conform(t *testing.T, front func(*testing.T, *servers.Server) string) {
 	transfertest.Run(t, func(t *testing.T, over func(transfertest.Dial) transfertest.Dial) transfertest.Fixture {
 		s := servers.Start(t, servers.TUSProcess)
+		url := front(t, s)
 		file := func(h transfer.Handle) string {
-			u, err := url.Parse(string(h))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return filepath.Join(s.Root, path.Base(u.Path))
+			return filepath.Join(s.Root, path.Base(string(h)))
 		}
 		return transfertest.Fixture{
-			Backend:  open(t, s, s.Password, over(nil)),
-			Stranger: open(t, s, transfertest.WrongPassword, over(nil)),
+			Backend:  open(t, url, s.Password, over(nil)),
+			Stranger: open(t, url, transfertest.WrongPassword, over(nil)),
 			Fetch: func(t *testing.T, _ transfer.Object, h transfer.Handle) []byte {
 				p, err := os.ReadFile(file(h))
 				if err != nil {
@@ -54,14 +55,9 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-func open(t *testing.T, s *servers.Server, password string, dial transfertest.Dial) *tus.Backend {
-	b, err := tus.New(tus.Config{
-		URL: s.URL, Dial: dial,
-		Authorization: func(context.Context) (string, error) { return "Bearer " + strings.TrimSpace(password), nil },
+func open(t *testing.T, url, password string, dial transfertest.Dial) *Backend {
+	return newBackend(t, Config{
+		URL: url, Dial: dial,
+		Authorization: func(context.Context) (string, error) { return "Bearer " + password, nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
-	return b
 }

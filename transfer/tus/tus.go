@@ -56,6 +56,10 @@ type Backend struct {
 	client   *http.Client
 	patience time.Duration
 	seen     sync.Map // transfer.Handle to int64: offsets the server just told us
+
+	mu    sync.Mutex // guards what follows
+	asked bool       // the server's abilities are known
+	sum   checksum
 }
 
 const (

@@ -26,7 +26,15 @@ func (b *Backend) Open(ctx context.Context, o transfer.Object, h transfer.Handle
 			return nil, err
 		}
 	}
-	return &upload{b: b, ctx: ctx, url: u, handle: h, object: o, start: n, at: n}, nil
+	plain := upload{b: b, ctx: ctx, url: u, handle: h, object: o, start: n, at: n, taken: n}
+	sum, err := b.abilities(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if sum.make != nil {
+		return &blocks{upload: plain, sum: sum}, nil
+	}
+	return &plain, nil
 }
 
 // upload is one PATCH that lasts from the first Write to Close.
@@ -38,6 +46,7 @@ type upload struct {
 	object transfer.Object
 	start  int64
 	at     int64 // where the next byte goes
+	taken  int64 // where the caller's next byte goes
 	body   *io.PipeWriter
 	answer chan error // nil once the server took the whole PATCH
 	failed error
@@ -45,13 +54,20 @@ type upload struct {
 
 func (u *upload) Offset() int64 { return u.start }
 
-func (u *upload) Write(p []byte) (int, error) {
-	if u.failed != nil {
-		return 0, u.failed
-	}
-	if int64(len(p)) > u.object.Size-u.at {
+// admit refuses p after a failure and behind the announced end.
+func (u *upload) admit(p []byte) error {
+	if u.failed == nil && int64(len(p)) > u.object.Size-u.taken {
 		u.failed = fmt.Errorf("%w: more than the %d bytes that were announced", transfer.ErrPermanent, u.object.Size)
-		return 0, u.failed
+	}
+	if u.failed == nil {
+		u.taken += int64(len(p))
+	}
+	return u.failed
+}
+
+func (u *upload) Write(p []byte) (int, error) {
+	if err := u.admit(p); err != nil {
+		return 0, err
 	}
 	if u.body == nil && len(p) > 0 {
 		u.patch()
@@ -121,6 +137,8 @@ func (u *upload) reason(err error) error {
 	return peer.Cause(u.ctx, err)
 }
 
+var errClosed = fmt.Errorf("upload: %w", io.ErrClosedPipe)
+
 // errPartial ends a PATCH whose rest comes later.
 var errPartial = errors.New("the rest is sent later")
 
@@ -139,7 +157,7 @@ func (u *upload) Close() error {
 		}
 		return u.failed
 	}
-	u.failed = io.ErrClosedPipe
+	u.failed = errClosed
 	if u.at == u.object.Size {
 		body.Close()
 		err := <-u.answer
