@@ -3,6 +3,7 @@ package transfertest
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -35,6 +36,7 @@ func FileFixture(t *testing.T, s *servers.Server, path string, open func(dir, pa
 		Stranger: open(name, WrongPassword),
 		Rewinds:  true,
 		Shared:   flat,
+		Narrow:   runtime.GOOS == "windows",
 		Fetch: func(t *testing.T, o transfer.Object, _ transfer.Handle) []byte {
 			p, err := os.ReadFile(final(o))
 			if err != nil {

@@ -40,6 +40,8 @@ type Fixture struct {
 	Occupy func(t *testing.T, o transfer.Object, content []byte)
 	// Rewinds says that Open goes back to its limit.
 	Rewinds bool
+	// Narrow says that the server's file system has no names with any of "*:<>?|.
+	Narrow bool
 	// Shared says that committed objects lie among other people's files: Abort
 	// leaves them.
 	Shared bool
