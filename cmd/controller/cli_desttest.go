@@ -10,6 +10,7 @@ import (
 
 	"berth/control"
 	"berth/transfer"
+	"berth/transfer/sftp"
 )
 
 func (p *program) destinationsTestCommand() *cobra.Command {
@@ -73,6 +74,11 @@ func (p *program) testLocal(ctx context.Context) error {
 func destinationError(name string, d destination, err error) error {
 	if e, ok := errors.AsType[*control.Error](err); ok {
 		return e
+	}
+	if k, ok := errors.AsType[*sftp.HostKeyError](err); ok {
+		return failure(control.CodeRefused,
+			"Only when its administrator has confirmed the new key: remove the server's line from the file known_hosts beside the configuration, and test again.",
+			"%s: %v", name, k)
 	}
 	if errors.Is(err, transfer.ErrUnauthorized) {
 		return failure(control.CodeRefused,

@@ -25,6 +25,7 @@ import (
 	"berth/transfer"
 	"berth/transfer/ftp"
 	"berth/transfer/local"
+	"berth/transfer/sftp"
 	"berth/transfer/tus"
 )
 
@@ -102,6 +103,12 @@ func newBackend(d destination, keep secrets, known hostKeys) (transfer.Backend, 
 	case "ftp":
 		return ftp.New(ftp.Config{
 			Addr: address(u, "21"), User: u.User.Username(), Password: password,
+			Dir: directory(u), Path: d.Path, Link: d.Link,
+		})
+	case "sftp":
+		return sftp.New(sftp.Config{
+			Addr: address(u, "22"), User: u.User.Username(), KnownHosts: known,
+			KeyFile: d.KeyFile, Passphrase: password, Agent: d.KeyFile == "", Password: password,
 			Dir: directory(u), Path: d.Path, Link: d.Link,
 		})
 	case "tus+http", "tus+https":

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"io"
 	"mime"
@@ -18,7 +17,6 @@ import (
 
 	"berth/control"
 	"berth/portshare"
-	"berth/transfer/transfertest/servers"
 )
 
 // cmdListening waits until a controller listens and puts its pid and port into
@@ -185,43 +183,6 @@ func get(ts *testscript.TestScript, link, part string) ([]byte, http.Header) {
 	data, err := io.ReadAll(resp.Body)
 	ts.Check(err)
 	return data, resp.Header
-}
-
-// cmdServe starts a real file server and puts what a client needs into the
-// environment: serve KIND (URL, USER, PASSWORD, ROOT, HOSTKEY, SERVER for its URL
-// as a destination).
-func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
-	s, stop := startServer(ts, args[0])
-	ts.Defer(stop)
-	for key, value := range map[string]string{
-		"URL": s.URL, "USER": s.User, "PASSWORD": s.Password, "ROOT": s.Root, "HOSTKEY": s.HostKey,
-		"KEYFILE": s.KeyFile, "SERVER": destinationURL(s),
-	} {
-		ts.Setenv(key, value)
-	}
-	ts.Check(os.WriteFile(ts.MkAbs("password.txt"), []byte(s.Password+"\n"), 0o600))
-}
-
-func startServer(ts *testscript.TestScript, kind string) (*servers.Server, func()) {
-	dir := ts.MkAbs("server-" + kind)
-	ts.Check(os.MkdirAll(dir, 0o755))
-	p, err := startServerProcess(kind, dir)
-	ts.Check(err)
-	return p.Server, p.stop
-}
-
-// destinationURL is the URL by which the controller knows a test server.
-func destinationURL(s *servers.Server) string {
-	if s.Kind == "tusd" {
-		return "tus+" + s.URL
-	}
-	return s.URL
-}
-
-// decodeServer reads the line by which a server process tells where it is.
-func decodeServer(line string) (*servers.Server, error) {
-	s := &servers.Server{}
-	return s, json.Unmarshal([]byte(strings.TrimSpace(line)), s)
 }
 
 // cmdResent checks how many bytes the first job sent more than once, at most.

@@ -88,8 +88,9 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": cmdExits, "listening": cmdListening, "crash": cmdCrash, "await": cmdAwait,
-			"random": cmdRandom, "fetch": cmdFetch, "change": cmdChange, "serve": cmdServe, "gone": cmdGone,
-			"resent": cmdResent, "damage": cmdDamage, "damaged": cmdDamaged,
+			"random": cmdRandom, "fetch": cmdFetch, "change": cmdChange, "gone": cmdGone,
+			"resent": cmdResent, "damage": cmdDamage, "damaged": cmdDamaged, "serve": cmdServe, "down": cmdDown, "up": cmdUp,
+			"waiting": cmdWaiting, "delivered": cmdDelivered, "cleared": cmdCleared, "secretless": cmdSecretless,
 		},
 		Condition: func(cond string) (bool, error) {
 			switch cond {
@@ -126,6 +127,7 @@ func newScriptSession(env *testscript.Env, name string) error {
 			env.Setenv(key, v)
 		}
 	}
+	env.Values[frontKey{}] = &front{}
 	s, err := session.Named(name)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"io"
 	"os/exec"
 
@@ -29,10 +30,10 @@ func startServerProcess(kind, dir string) (*serverProcess, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	p := &serverProcess{cmd: cmd, stdin: in}
-	line, err := bufio.NewReader(out).ReadString('\n')
+	p := &serverProcess{Server: &servers.Server{}, cmd: cmd, stdin: in}
+	line, err := bufio.NewReader(out).ReadBytes('\n')
 	if err == nil {
-		p.Server, err = decodeServer(line)
+		err = json.Unmarshal(line, p.Server)
 	}
 	if err != nil {
 		p.stop()
@@ -45,4 +46,12 @@ func startServerProcess(kind, dir string) (*serverProcess, error) {
 func (p *serverProcess) stop() {
 	_ = p.stdin.Close()
 	_ = p.cmd.Wait()
+}
+
+// destinationURL is the URL by which the controller knows a test server.
+func destinationURL(s *servers.Server) string {
+	if s.Kind == "tusd" {
+		return "tus+" + s.URL
+	}
+	return s.URL
 }

@@ -1,4 +1,4 @@
 package main
 
 // tortureServers are the real servers that start on this system.
-func tortureServers() []string { return []string{"tusd", "vsftpd"} }
+func tortureServers() []string { return []string{"tusd", "vsftpd", "sshd"} }
