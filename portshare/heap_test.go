@@ -143,6 +143,9 @@ func here(t testing.TB) session.Session {
 // wokenOnly makes a participant that sleeps forever when it is not woken.
 func wokenOnly(r *Record) { r.backstop = time.Hour }
 
+// hasty makes a participant that does not wait for a holder to die.
+func hasty(r *Record) { r.dyingPatience = 0 }
+
 // as makes a participant that says it is another process.
 func as(p process) Option { return func(r *Record) { r.me = p } }
 

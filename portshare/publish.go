@@ -1,15 +1,42 @@
 package portshare
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"time"
 )
 
-// Listen listens on the record's port, for the controller. When somebody else has
-// taken the port, it finds another and publishes it as reserved. The listener is the
-// caller's. Call [Record.Publish] when the server is ready to answer.
+// dyingPatience is how long Listen waits for a holder that is on its way out.
+const dyingPatience = 5 * time.Second
+
+// Listen listens on the record's port, for the controller, which has the instance lock
+// of package singleton. When somebody else has taken the port, Listen finds another and
+// publishes it as reserved. The listener is the caller's. Call [Record.Publish] when
+// the server is ready to answer.
+//
+// A process that is killed loses its locks before it counts as dead, so the record may
+// still name the last controller as alive: Listen waits up to 5 seconds for its end
+// before it fails with [ErrHeld].
 func (r *Record) Listen() (net.Listener, error) {
+	ln, err := r.takeOver()
+	if errors.Is(err, ErrHeld) {
+		ctx, cancel := context.WithTimeout(r.running, r.dyingPatience)
+		defer cancel()
+		free := func(i Info) bool { return r.mayHold(i) == nil }
+		if _, waitErr := r.Wait(ctx, free); waitErr == nil {
+			ln, err = r.takeOver()
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on the session's port: %w", err)
+	}
+	return ln, nil
+}
+
+// takeOver listens on the record's port unless there is a holder.
+func (r *Record) takeOver() (net.Listener, error) {
 	var ln net.Listener
 	info, err := r.update(func(info Info) (Info, error) {
 		if err := r.mayHold(info); err != nil {
@@ -23,7 +50,7 @@ func (r *Record) Listen() (net.Listener, error) {
 		if ln != nil {
 			ln.Close()
 		}
-		return nil, fmt.Errorf("listen on the session's port: %w", err)
+		return nil, err
 	}
 	r.mu.Lock()
 	r.serving = info.Port

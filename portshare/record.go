@@ -23,8 +23,9 @@ type Record struct {
 	place   place
 	cell    cell
 	bell    bell
-	// backstop is the constant of that name; tests that are about wake-ups raise it.
-	backstop time.Duration
+	// The constants of these names, which tests change: one that is about wake-ups
+	// must not be saved by the backstop.
+	backstop, dyingPatience time.Duration
 
 	running context.Context // ends with Close
 	stop    context.CancelFunc
@@ -102,7 +103,8 @@ func (p *sessionPlace) join(first bool, opts []Option) (*Record, error) {
 // newRecord brings the record in order and starts to follow it. The caller has the
 // gate, and closes the place when this fails; the bell is closed here.
 func newRecord(s session.Session, app string, p place, c cell, b bell, first bool, opts []Option) (*Record, error) {
-	r := &Record{session: s, app: app, place: p, cell: c, bell: b, backstop: backstop,
+	r := &Record{session: s, app: app, place: p, cell: c, bell: b,
+		backstop: backstop, dyingPatience: dyingPatience,
 		ports: portRange{firstDynamic, lastDynamic}, changed: make(chan struct{})}
 	for _, opt := range opts {
 		opt(r)

@@ -24,6 +24,7 @@ var conformance = []struct {
 	{"publish, drain, withdraw", testStates},
 	{"only one holder", testOneHolder},
 	{"a dead holder is released", testDeadHolder},
+	{"a dying holder is waited for", testDyingHolder},
 	{"a reused process id is a dead holder", testReusedPID},
 	{"a holder in another namespace is not judged", testForeignNamespace},
 	{"a lost port is replaced", testLostPort},
@@ -124,7 +125,7 @@ func testStates(t *testing.T, o maker) {
 
 func testOneHolder(t *testing.T, o maker) {
 	other := sleeper(t)
-	holder, rival := o.join(t, as(other.id)), o.join(t)
+	holder, rival := o.join(t, as(other.id)), o.join(t, hasty)
 	_, published := serve(t, holder, 1)
 	_, err := rival.Listen()
 	wantErr(t, "listen beside a holder", err, ErrHeld)
@@ -162,6 +163,29 @@ func testDeadHolder(t *testing.T, o maker) {
 	}
 	if _, next := serve(t, companion, 5); next.Generation != published.Generation+1 || next.Port != published.Port {
 		t.Errorf("the next controller published %v after %v", next, published)
+	}
+}
+
+// testDyingHolder: a killed process loses its locks before it counts as dead, so the
+// next controller may meet it alive.
+func testDyingHolder(t *testing.T, o maker) {
+	victim := sleeper(t)
+	holder, next := o.join(t, as(victim.id)), o.join(t)
+	ln, published := serve(t, holder, 1)
+	defer ln.Close()
+	_, err := next.takeOver()
+	wantErr(t, "while it lives", err, ErrHeld)
+	listening := make(chan error, 1)
+	go func() {
+		ln, err := next.Listen()
+		if err == nil {
+			err = ln.Close()
+		}
+		listening <- err
+	}()
+	victim.kill()
+	if err := <-listening; err != nil {
+		t.Fatalf("after the end of %v: %v", published, err)
 	}
 }
 

@@ -40,6 +40,9 @@ func (s Session) runtimeDir(visit func(dir string) error) (string, error) {
 // runtimeRoot tells which directory holds the runtime directories of all sessions
 // of this user. Nobody else can exchange what is in there.
 func (s Session) runtimeRoot(visit func(dir string) error) (string, error) {
+	if s.runtime == "" && s.base != "" {
+		return filepath.Join(s.base, "berth"), s.verifyPrivate(s.base)
+	}
 	if s.runtime == "" {
 		return s.systemRoot(visit)
 	}

@@ -20,7 +20,7 @@ type Session struct {
 	login   string // Windows session number, macOS audit session; "" on Linux
 	name    string // extra key, "" for the default session
 	runtime string // BERTH_RUNTIME, "" for the system's directory
-	platform
+	base    string // macOS: the system's temporary directory of this user; "" elsewhere
 }
 
 // Current returns the session of this process. BERTH_SESSION is respected.

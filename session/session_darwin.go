@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,11 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// platform is what a Session keeps on this system alone.
-type platform struct {
-	temp string // the system's per-user temporary directory
-}
 
 // auditInfo is struct auditinfo_addr of <bsm/audit.h>.
 type auditInfo struct {
@@ -40,7 +36,7 @@ func identity() (Session, error) {
 		return Session{}, err
 	}
 	login := strconv.FormatUint(uint64(uint32(info.session)), 10)
-	return Session{user: strconv.Itoa(os.Geteuid()), login: login, platform: platform{temp: temp}}, nil
+	return Session{user: strconv.Itoa(os.Geteuid()), login: login, base: temp}, nil
 }
 
 // userTemp is the system's per-user temporary directory. getconf is asked because
@@ -60,9 +56,9 @@ func describe(user, login string) string { return "uid " + user + ", login " + l
 // it: on macOS, a set-user-id program.
 func (Session) Elevated() bool { return os.Geteuid() != os.Getuid() }
 
-// systemRoot tells where the runtime directories of this user belong.
+// systemRoot is not asked: identity has found the directory once and for all.
 func (s Session) systemRoot(func(string) error) (string, error) {
-	return filepath.Join(s.temp, "berth"), s.verifyPrivate(s.temp)
+	return "", errors.New("the system gives this user no temporary directory")
 }
 
 // machineRoot is a directory of the system in which every user may make files.

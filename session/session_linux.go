@@ -8,9 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// platform is what a Session keeps on this system alone: nothing.
-type platform struct{}
-
 // identity is the effective user: the one whom files and sockets are made as.
 func identity() (Session, error) {
 	return Session{user: strconv.Itoa(os.Geteuid())}, nil

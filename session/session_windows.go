@@ -8,9 +8,6 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// platform is what a Session keeps on this system alone: nothing.
-type platform struct{}
-
 // identity is the user's SID and the number of the logon session.
 func identity() (Session, error) {
 	me, err := windows.GetCurrentProcessToken().GetTokenUser()
