@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 // playCompanion registers, says so on stdout, and does what its role says until
 // it is killed or its stdin ends.
 func playCompanion(role, endpoint, name string) int {
+	if role == "socket" {
+		return playPeer(name, endpoint)
+	}
 	ctx := context.Background()
 	c, err := Dial(ctx, endpoint, name, Sizes(1<<20, 64<<10))
 	if err != nil {
@@ -45,6 +48,11 @@ func playCompanion(role, endpoint, name string) int {
 				return 1
 			}
 		}
+	case "bench":
+		c.Handle("echo", echo)
+		c.Handle("sink", sink)
+		c.Handle("look", look)
+		fmt.Println("ready")
 	case "server":
 		c.Handle("echo", echo)
 		fmt.Println("ready")
@@ -75,8 +83,13 @@ type companion struct {
 
 func startCompanion(t testing.TB, e *Engine, role, name string) *companion {
 	t.Helper()
+	return startPeer(t, role, e.Endpoint(), name)
+}
+
+func startPeer(t testing.TB, role, endpoint, name string) *companion {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "BERTH_TEST_COMPANION="+role, "BERTH_TEST_ENDPOINT="+e.Endpoint(), "BERTH_TEST_NAME="+name)
+	cmd.Env = append(os.Environ(), "BERTH_TEST_COMPANION="+role, "BERTH_TEST_ENDPOINT="+endpoint, "BERTH_TEST_NAME="+name)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -14,6 +14,8 @@ var errUnknownSession = errors.New("a record for a session that was never opened
 func (l *link) dispatch(r *record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.dispatching = true
+	defer func() { l.dispatching = false }()
 	if r.kind() == kindOpen {
 		return l.gotOpen(r)
 	}
@@ -95,6 +97,9 @@ func (l *link) gotOpen(r *record) error {
 		rec := newRecord(kindOpened, 0, id, uint32(l.window))
 		// The service can't send before mu is free: the answer goes first.
 		why = l.host.open(s, o)
+		if s.joining {
+			return nil
+		}
 		if why == nil {
 			l.post(&rec)
 			return nil
@@ -152,6 +157,9 @@ func (s *Session) gotMessage(r *record) error {
 	switch {
 	case s.closed:
 		l.release(m)
+	case s.out != nil || s.joining:
+		s.queue.push(m)
+		l.stir(s.out)
 	case m.flags&flagReply != 0:
 		s.gotReply(m)
 	default:
@@ -195,6 +203,7 @@ func (s *Session) gotStarved(r *record) error {
 	m.s, m.flags, m.loc = s, flagStarved, location{length: r[4]}
 	s.noticed = true
 	s.queue.push(m)
+	s.l.stir(s.out)
 	s.l.notifyOne(s.recv)
 	return nil
 }
@@ -217,6 +226,7 @@ func (s *Session) credited(n int) error {
 		return fmt.Errorf("%d credits for session %d, which has %d of %d", n, s.id, s.credit, s.limit)
 	}
 	s.credit += n
+	s.l.stir(s.wakes)
 	s.l.notifyOne(s.sendable)
 	return nil
 }

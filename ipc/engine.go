@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"berth/internal/shm"
 	"berth/session"
 )
 
@@ -162,7 +163,7 @@ func (e *Engine) accept() {
 			}
 			continue
 		}
-		m := &member{e: e, conn: c, peer: p, since: time.Now()}
+		m := &member{e: e, conn: c, peer: p, since: time.Now(), unmapped: map[uint32]*shm.Segment{}}
 		e.wg.Go(m.run)
 	}
 }
@@ -241,7 +242,7 @@ func (e *Engine) leave(m *member, why error) {
 func (e *Engine) charge(m *member, n int64) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed || e.used+n > e.opts.Budget {
+	if e.members[m.name] != m || e.used+n > e.opts.Budget {
 		return false
 	}
 	e.used += n
@@ -254,11 +255,12 @@ func (e *Engine) charge(m *member, n int64) bool {
 func (e *Engine) refund(m *member, n int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.members[m.name] != m {
+		return // leave has given back everything
+	}
 	e.used -= n
 	m.bytes -= n
-	if e.members[m.name] == m {
-		e.directory.resize(m.index, m.bytes)
-	}
+	e.directory.resize(m.index, m.bytes)
 	if !e.closed {
 		close(e.changed)
 		e.changed = make(chan struct{})

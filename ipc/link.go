@@ -64,15 +64,17 @@ type link struct {
 	ending  atomic.Bool   // nobody shall lead any more but who takes the link down
 	rung    atomic.Uint32 // a doorbell came that nobody has answered
 	waiters atomic.Int32  // goroutines in await
+	relayed atomic.Int32  // sessions that are passed on to another companion
 	watched atomic.Uint32 // the timer runs
 	watch   *time.Timer
 	pumped  atomic.Uint64 // records so far
 	vacant  chan struct{} // the leader of an ending link left
 
 	// Of the leader.
-	rx   consumer
-	heat int
-	seen uint64 // pumped, at the last look of the timer
+	rx     consumer
+	record record // the copy that is being handled
+	heat   int
+	seen   uint64 // pumped, at the last look of the timer
 
 	txMu    sync.Mutex
 	tx      producer
@@ -95,7 +97,11 @@ type link struct {
 	offer    chan struct{}
 	leased   int        // bytes of messages that this side has not released
 	messages []*Message // to be used again
-	parcels  []*Parcel
+
+	dispatching bool    // the leader holds mu for a record
+	stirred     []*flow // to be run by the leader when the batch is through
+	spare       []*flow
+	parcels     []*Parcel
 }
 
 func newLink(c linkConfig) (*link, error) {

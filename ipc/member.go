@@ -37,6 +37,7 @@ type member struct {
 	mu       sync.Mutex
 	next     uint32
 	unmapped map[uint32]*shm.Segment // incoming extents that the companion has not mapped yet
+	left     bool                    // it is gone
 	growing  bool                    // it asked for an outgoing extent
 }
 
@@ -93,7 +94,7 @@ func (m *member) abandon() {
 	for _, seg := range m.unmapped {
 		_ = seg.Close()
 	}
-	m.unmapped = nil
+	m.unmapped, m.left = nil, true
 }
 
 // register is the rendezvous of doc.go. It tells the companion why it fails.
@@ -219,23 +220,34 @@ func (m *member) extent(half uint32, size int) (*shm.Segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.mu.Lock()
-	m.next++
-	number := m.next
-	if half == incoming {
-		if m.unmapped == nil {
-			m.unmapped = map[uint32]*shm.Segment{}
-		}
-		m.unmapped[number] = seg
-	}
-	m.mu.Unlock()
-	if half == outgoing {
-		m.answered() // it may ask again as soon as it has read the frame
-		m.link.mu.Lock()
-		m.link.theirs[number] = &foreign{number: number, seg: seg}
-		m.link.mu.Unlock()
+	number, ok := m.enlist(half, seg)
+	if !ok {
+		_ = seg.Close()
+		return nil, fmt.Errorf("%w: %s", ErrPeer, m.name)
 	}
 	return seg, m.conn.write(frameExtent, extentFrame{number, half, uint64(seg.Size())}.encode(), share(seg))
+}
+
+// enlist numbers a segment and says who looks after it from now on; false when the
+// companion is gone and nobody would.
+func (m *member) enlist(half uint32, seg *shm.Segment) (uint32, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.next++
+	if half == incoming {
+		if !m.left {
+			m.unmapped[m.next] = seg
+		}
+		return m.next, !m.left
+	}
+	m.growing = false // it may ask again as soon as it has read the frame
+	m.link.mu.Lock()
+	defer m.link.mu.Unlock()
+	if m.link.err != nil {
+		return 0, false
+	}
+	m.link.theirs[m.next] = &foreign{number: m.next, seg: seg}
+	return m.next, true
 }
 
 // awaitMapped waits until the companion has mapped n things.
@@ -390,7 +402,9 @@ func (m *member) open(s *Session, o opening) *closing {
 	}
 	s.peer, s.service = m.name, service
 	if name != Controller {
-		return &closing{closeAddress, "no such companion"}
+		s.joining = true
+		m.e.wg.Go(func() { m.connect(s, o, name) })
+		return nil
 	}
 	m.e.mu.Lock()
 	h := m.e.handlers[service]

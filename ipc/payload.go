@@ -90,6 +90,7 @@ type allocation struct {
 	parcel *Parcel
 	denied bool
 	ch     chan struct{}
+	flow   *flow // waits instead of a goroutine
 }
 
 func (a *allocation) ready() bool { return a.parcel != nil || a.denied }
@@ -158,6 +159,11 @@ func (l *link) giveUp(a *allocation) {
 func (l *link) fed() {
 	kept := l.starving[:0]
 	for _, a := range l.starving {
+		if a.flow != nil { // it tries itself, and comes back if it must
+			a.flow.to.hungry = false
+			l.stir(a.flow)
+			continue
+		}
 		if l.err == nil {
 			a.parcel = l.take(a.n)
 		}
@@ -201,7 +207,12 @@ func (l *link) denied() {
 	defer l.mu.Unlock()
 	l.wanting = false
 	for _, a := range l.starving {
-		if !l.mem.couldHold(a.n) {
+		switch {
+		case l.mem.couldHold(a.n):
+		case a.flow != nil:
+			a.flow.to.barren = true
+			l.stir(a.flow)
+		default:
 			a.denied = true
 			l.notify(a.ch)
 		}

@@ -79,11 +79,11 @@ func (l *link) isDead() bool {
 
 // pump handles what lies in the ring, at most one batch.
 func (l *link) pump() {
-	var r record
+	r := &l.record
 	n := 0
-	for n < batch && !l.isDead() && l.rx.pop(&r) {
+	for n < batch && !l.isDead() && l.rx.pop(r) {
 		n++
-		if err := l.dispatch(&r); err != nil {
+		if err := l.dispatch(r); err != nil {
 			l.breach(err)
 		}
 	}
@@ -92,6 +92,7 @@ func (l *link) pump() {
 		if l.rx.advance() {
 			l.act(l.tx.wake.Swap(awake))
 		}
+		l.runStirred()
 	}
 	if l.short.Load() {
 		l.flush()
@@ -200,6 +201,10 @@ func (l *link) answer() {
 		l.rung.Swap(0)
 		l.rx.wake.Swap(awake)
 		l.pump()
+		if r := (*relaying)(l); !r.ready() {
+			go l.lead(context.Background(), r) // for as long as it is busy
+			return
+		}
 		l.leaveArmed()
 	}
 }

@@ -43,6 +43,13 @@ type Session struct {
 	ended    *closing
 	calls    []*call
 	lastCall uint32
+
+	// In the engine, between two companions.
+	out     *flow // where its messages go, instead of to Recv
+	wakes   *flow // what a credit for it may set going
+	joining bool  // it will be joined to one with another companion
+	hungry  bool  // wakes waits for memory on this lane
+	barren  bool  // there will never be enough of it
 }
 
 // call waits for one reply.
@@ -369,6 +376,14 @@ func (s *Session) Close() error { return s.close(closing{code: closeDone}) }
 // Fail ends the session with a reason that the other side's calls answer.
 func (s *Session) Fail(reason string) error { return s.close(closing{closeRefused, reason}) }
 
+// forget takes a session that both sides have closed off the list.
+func (l *link) forget(s *Session) {
+	if s.out != nil && l.sessions[s.id] == s {
+		l.relayed.Add(-1)
+	}
+	delete(l.sessions, s.id)
+}
+
 func (s *Session) close(why closing) error {
 	l := s.l
 	l.mu.Lock()
@@ -384,7 +399,7 @@ func (s *Session) close(why closing) error {
 		l.post(&r)
 	}
 	if s.ended != nil {
-		delete(l.sessions, s.id)
+		l.forget(s)
 	}
 	s.wakeAll()
 	return nil
@@ -402,9 +417,11 @@ func (s *Session) end(why closing) {
 		s.ended = &why
 	}
 	if s.closed {
-		delete(s.l.sessions, s.id)
+		s.l.forget(s)
 	}
 	s.wakeAll()
+	s.l.stir(s.out)
+	s.l.stir(s.wakes)
 }
 
 func (s *Session) wakeAll() {

@@ -1,0 +1,292 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// relay joins two sessions of the engine, each with one companion, into one
+// between the two companions: what comes in on one side goes out on the other.
+// The companions never see each other's memory.
+type relay struct{ there, back flow }
+
+// flow is one direction of a relay. It is run by whoever has changed something
+// that it waits for: the leader of the lane that a message came in on, the leader
+// of the other lane when a credit came back, the goroutine that freed memory. One
+// of them runs it at a time; the others leave a note.
+type flow struct {
+	from, to *Session
+
+	// Guarded by from.l.mu.
+	running, again bool
+
+	// Of the one who runs it.
+	held   *Message // taken from the queue, not yet sent on
+	parcel *Parcel  // memory on the other side, for held
+	ended  bool
+}
+
+// join makes a and b forward to each other.
+func join(a, b *Session) {
+	r := &relay{there: flow{from: a, to: b}, back: flow{from: b, to: a}}
+	a.attach(&r.there, &r.back)
+	b.attach(&r.back, &r.there)
+	r.there.run()
+	r.back.run()
+}
+
+func (s *Session) attach(out, wakes *flow) {
+	l := s.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.out, s.wakes = out, wakes
+	if l.sessions[s.id] == s {
+		l.relayed.Add(1)
+	}
+}
+
+// stir has f run soon: by the leader that is at work on this lane, or in a goroutine
+// of its own. The caller holds l.mu, which need not be the lock of f.
+func (l *link) stir(f *flow) {
+	if f == nil {
+		return
+	}
+	if l.dispatching {
+		l.stirred = append(l.stirred, f)
+		return
+	}
+	go f.run()
+}
+
+// runStirred runs what a batch of records has stirred. Only the leader calls it.
+func (l *link) runStirred() {
+	l.mu.Lock()
+	work := l.stirred
+	l.stirred = l.spare[:0]
+	l.mu.Unlock()
+	for i, f := range work {
+		f.run()
+		work[i] = nil
+	}
+	l.mu.Lock()
+	l.spare = work[:0]
+	l.mu.Unlock()
+}
+
+// run moves messages until there are none or the other side can take no more.
+func (f *flow) run() {
+	if !f.begin() {
+		return
+	}
+	for {
+		for f.step() {
+		}
+		if f.finish() {
+			return
+		}
+	}
+}
+
+func (f *flow) begin() bool {
+	f.from.l.mu.Lock()
+	defer f.from.l.mu.Unlock()
+	if f.running {
+		f.again = true
+		return false
+	}
+	f.running = true
+	return true
+}
+
+// finish stops running unless somebody left a note.
+func (f *flow) finish() bool {
+	f.from.l.mu.Lock()
+	defer f.from.l.mu.Unlock()
+	if f.again {
+		f.again = false
+		return false
+	}
+	f.running = false
+	return true
+}
+
+// step moves one message; false when nothing can be moved now.
+func (f *flow) step() bool {
+	if f.ended {
+		return false
+	}
+	if f.held == nil {
+		m, end := f.take()
+		if end != nil {
+			f.end(*end)
+			return false
+		}
+		if m == nil {
+			return false
+		}
+		f.held = m
+	}
+	return f.forward()
+}
+
+// take is the next message, or why there will be none.
+func (f *flow) take() (*Message, *closing) {
+	l := f.from.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f.from.queue.len() > 0 {
+		m := f.from.queue.pop()
+		if m.flags&flagStarved != 0 {
+			f.from.noticed = false
+		}
+		return m, nil
+	}
+	if f.from.closed {
+		return nil, &closing{closePeer, "the other side is gone"}
+	}
+	return nil, f.from.ended
+}
+
+// end passes the end of one side on to the other.
+func (f *flow) end(why closing) {
+	f.ended = true
+	_ = f.to.close(why)
+	_ = f.from.close(closing{code: closeDone})
+}
+
+// forward copies held into memory of the destination and sends it on.
+func (f *flow) forward() bool {
+	m, to := f.held, f.to
+	l := to.l
+	l.mu.Lock()
+	if to.closed || to.ended != nil || l.err != nil {
+		why := closing{closePeer, "the other side is gone"}
+		if to.ended != nil {
+			why = *to.ended
+		}
+		l.mu.Unlock()
+		f.abandon(why)
+		return false
+	}
+	if to.barren {
+		l.mu.Unlock()
+		f.abandon(closing{closeMemory, fmt.Sprintf("no memory for %d bytes on the way", len(m.data))})
+		return false
+	}
+	if m.flags&flagStarved != 0 {
+		l.mu.Unlock()
+		to.starved(int(m.loc.length))
+		f.drop()
+		return true
+	}
+	if to.credit == 0 || f.parcel == nil && !f.claim(l, len(m.data)) {
+		l.mu.Unlock()
+		return false
+	}
+	to.credit--
+	p := f.parcel
+	f.parcel = nil
+	l.mu.Unlock()
+	copy(p.data, m.data)
+	r := newRecord(kindMessage, m.flags, to.id, m.correlation)
+	l.mu.Lock()
+	l.sealLocked(p, &r, to.id)
+	l.post(&r)
+	l.mu.Unlock()
+	f.drop()
+	return true
+}
+
+// claim takes memory for held or leaves a wish for it. The caller holds l.mu.
+func (f *flow) claim(l *link, n int) bool {
+	if f.parcel = l.take(n); f.parcel != nil {
+		return true
+	}
+	if !f.to.hungry {
+		f.to.hungry = true
+		l.starving = append(l.starving, &allocation{n: n, flow: f})
+		l.grow(n)
+	}
+	return false
+}
+
+// drop releases held.
+func (f *flow) drop() {
+	l := f.from.l
+	l.mu.Lock()
+	l.discard(f.held)
+	l.mu.Unlock()
+	f.held = nil
+}
+
+// abandon gives everything back when the destination is gone.
+func (f *flow) abandon(why closing) {
+	if f.parcel != nil {
+		f.parcel.Release()
+		f.parcel = nil
+	}
+	if f.held != nil {
+		f.drop()
+	}
+	f.ended = true
+	_ = f.from.close(why)
+	_ = f.to.close(closing{code: closeDone})
+}
+
+// relaying is what a leader waits for on a lane that only passes messages on: that
+// somebody else wants the lead, or that there is nothing left to pass.
+type relaying link
+
+func (r *relaying) ready() bool { return r.waiters.Load() > 0 || r.relayed.Load() == 0 }
+
+// openTimeout is how long a companion may take to answer an opening.
+const openTimeout = 30 * time.Second
+
+// connect answers a session that one companion opens to another: it opens one to
+// the other, and tells the first how that went.
+func (m *member) connect(s *Session, o opening, name string) {
+	err := m.bridge(s, o, name)
+	if err == nil {
+		return
+	}
+	why := closing{closePeer, err.Error()}
+	switch {
+	case errors.Is(err, ErrAddress):
+		why = closing{closeAddress, "no such companion or service"}
+	case errors.Is(err, ErrRefused):
+		why.code = closeRefused
+	case errors.Is(err, ErrNoMemory):
+		why.code = closeMemory
+	}
+	_ = s.close(why)
+}
+
+func (m *member) bridge(s *Session, o opening, name string) error {
+	m.e.mu.Lock()
+	other := m.e.members[name]
+	m.e.mu.Unlock()
+	if other == nil || !other.registered() {
+		return fmt.Errorf("%w: no companion %q is registered", ErrAddress, name)
+	}
+	ctx, cancel := context.WithTimeout(m.link.ctx, openTimeout)
+	defer cancel()
+	b, err := other.link.openSession(ctx, opening{o.address, m.name, o.header}, name, s.service)
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: closed at once", ErrRefused)
+	}
+	if err != nil {
+		return err
+	}
+	l := m.link
+	l.mu.Lock()
+	r := newRecord(kindOpened, 0, s.id, uint32(l.window))
+	if l.err == nil && !s.closed {
+		l.post(&r)
+	}
+	l.mu.Unlock()
+	join(s, b)
+	return nil
+}
