@@ -297,12 +297,7 @@ func (l *link) tryPush(r *record) (wake uint32, err error) {
 	if len(l.backlog) > 0 {
 		return awake, errFull
 	}
-	room, err := l.tx.room()
-	if err == nil && room == 0 {
-		l.short.Store(true)
-		l.tx.wantSpace()
-		room, err = l.tx.room()
-	}
+	room, err := l.askRoom()
 	if err != nil {
 		return awake, err
 	}
@@ -310,6 +305,19 @@ func (l *link) tryPush(r *record) (wake uint32, err error) {
 		return awake, errFull
 	}
 	return l.tx.push(r), nil
+}
+
+// askRoom is the number of free slots; with none, the other side will say when
+// there are some. Whoever goes to sleep for want of room must have asked last. The
+// caller holds txMu.
+func (l *link) askRoom() (uint32, error) {
+	room, err := l.tx.room()
+	if err == nil && room == 0 {
+		l.short.Store(true)
+		l.tx.wantSpace()
+		room, err = l.tx.room()
+	}
+	return room, err
 }
 
 // act wakes the other side as it asked to be woken.
@@ -344,12 +352,7 @@ func (l *link) drainBacklog() (wake uint32, err error) {
 	sent := 0
 	for sent < len(l.backlog) && err == nil {
 		var room, w uint32
-		if room, err = l.tx.room(); err == nil && room == 0 {
-			l.short.Store(true)
-			l.tx.wantSpace()
-			room, err = l.tx.room()
-		}
-		if room == 0 {
+		if room, err = l.askRoom(); room == 0 {
 			break
 		}
 		w = l.tx.push(&l.backlog[sent])
@@ -362,7 +365,7 @@ func (l *link) drainBacklog() (wake uint32, err error) {
 
 // send publishes r, waiting for room in the ring.
 func (l *link) send(ctx context.Context, r *record) error {
-	for {
+	for waited := false; ; waited = true {
 		l.txMu.Lock()
 		if l.gone {
 			l.txMu.Unlock()
@@ -372,6 +375,9 @@ func (l *link) send(ctx context.Context, r *record) error {
 		l.txMu.Unlock()
 		l.act(wake)
 		switch {
+		case err == nil && waited:
+			l.passRoom()
+			return nil
 		case err == nil:
 			return nil
 		case !errors.Is(err, errFull):
@@ -379,9 +385,18 @@ func (l *link) send(ctx context.Context, r *record) error {
 			return l.cause()
 		}
 		if err := l.await(ctx, (*roomWanted)(l), l.room); err != nil {
+			l.passRoom()
 			return err
 		}
 	}
+}
+
+// passRoom wakes the next one who waits for room: only one is told when there is
+// some, and who finds none asks the other side again.
+func (l *link) passRoom() {
+	l.mu.Lock()
+	l.notifyOne(l.room)
+	l.mu.Unlock()
 }
 
 func (l *link) cause() error {
@@ -400,6 +415,6 @@ func (w *roomWanted) ready() bool {
 	if l.gone {
 		return true
 	}
-	room, err := l.tx.room()
+	room, err := l.askRoom()
 	return err != nil || room > 0 && len(l.backlog) == 0
 }

@@ -170,7 +170,7 @@ func (l *link) leaveArmed() {
 	for {
 		if !l.ending.Load() {
 			l.rx.wake.Swap(doorbell)
-			if l.rx.ready() {
+			if l.rx.ready() || l.short.Load() && l.hasRoom() {
 				l.rx.wake.Swap(awake)
 				l.pump()
 				continue

@@ -59,6 +59,12 @@ func HeapSegment(size int) *Segment {
 	return &Segment{b: alignedBytes(size), size: size, handle: noHandle}
 }
 
+// Alias is another Segment over the same heap memory, for the other end of a
+// protocol under test.
+func (s *Segment) Alias() *Segment {
+	return &Segment{b: s.b, size: s.size, handle: noHandle}
+}
+
 // OpenSegment maps the segment behind handle, which it owns from now on, also
 // when it fails. The handle must be of exactly size bytes and, where the system
 // can tell, can never change its size.
