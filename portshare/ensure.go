@@ -51,7 +51,11 @@ func Ensure(ctx context.Context, s session.Session, app string, start func() err
 // dies, or waits for whoever has it. launch answers a channel that tells the exit code.
 func ensure(ctx context.Context, r *Record, launch func() (<-chan int, error)) (Info, error) {
 	for {
-		info, err := r.Info()
+		// A draining controller still has the instance lock: a new one would be refused.
+		info, err := r.Wait(ctx, func(i Info) bool { return i.State != Draining })
+		if ctx.Err() != nil {
+			return info, late(ctx)
+		}
 		if err != nil || info.State == Listening {
 			return info, err
 		}

@@ -14,7 +14,7 @@ type process struct {
 
 // self identifies this process.
 func self() (process, error) {
-	start, err := startTime(os.Getpid())
+	start, err := ownStart()
 	if err != nil {
 		return process{}, fmt.Errorf("start time of this process: %w", err)
 	}

@@ -3,6 +3,7 @@ package portshare
 import (
 	"context"
 	"errors"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +23,8 @@ func startTime(pid int) (uint64, error) {
 	at := info.Proc.P_starttime
 	return uint64(at.Sec)*1_000_000 + uint64(at.Usec), nil
 }
+
+func ownStart() (uint64, error) { return startTime(os.Getpid()) }
 
 func pidNamespace() uint32 { return 0 }
 

@@ -12,10 +12,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ownStart is the start time of this process. It is asked as "self": in a process id
+// namespace that has the outer /proc mounted, our own number is another's there.
+func ownStart() (uint64, error) {
+	stat, err := readStat("self")
+	return stat.start, err
+}
+
 // startTime is field 22 of /proc/PID/stat: clock ticks since boot.
 func startTime(pid int) (uint64, error) {
-	stat, err := readStat(pid)
+	stat, err := readStat(strconv.Itoa(pid))
 	return stat.start, err
+}
+
+// foreignProc reports whether /proc shows another process id namespace than ours, so
+// that numbers in it mean nothing to us.
+func foreignProc() bool {
+	own, err := os.Readlink("/proc/self")
+	return err != nil || own != strconv.Itoa(os.Getpid())
 }
 
 type procStat struct {
@@ -23,8 +37,8 @@ type procStat struct {
 	start uint64
 }
 
-func readStat(pid int) (procStat, error) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+func readStat(pid string) (procStat, error) {
+	text, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
 		return procStat{}, err
 	}
@@ -62,8 +76,10 @@ func (p process) alive() bool {
 	}
 	// The pidfd is open before the start time is read: what it names cannot be
 	// exchanged any more, so a start time that fits is its own.
-	stat, statErr := readStat(p.pid)
+	stat, statErr := readStat(strconv.Itoa(p.pid))
 	switch {
+	case foreignProc():
+		return err != nil || !exited(fd)
 	case statErr != nil || stat.start != p.start:
 		return false
 	case err != nil: // no pidfds on this kernel, or no descriptor free

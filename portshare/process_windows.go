@@ -3,6 +3,7 @@ package portshare
 import (
 	"context"
 	"errors"
+	"os"
 
 	"golang.org/x/sys/windows"
 )
@@ -24,6 +25,8 @@ func creation(h windows.Handle) (uint64, error) {
 	err := windows.GetProcessTimes(h, &created, &exited, &kernel, &user)
 	return uint64(created.HighDateTime)<<32 | uint64(created.LowDateTime), err
 }
+
+func ownStart() (uint64, error) { return startTime(os.Getpid()) }
 
 func pidNamespace() uint32 { return 0 }
 

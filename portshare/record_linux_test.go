@@ -371,6 +371,58 @@ func TestLaunchedControllerStandsAlone(t *testing.T) {
 	}
 }
 
+// TestContainerDoesNotJudge: a participant in another process id namespace sees neither
+// the controller nor its number, and must leave the record alone.
+func TestContainerDoesNotJudge(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it makes a process id namespace")
+	}
+	s := here(t)
+	r, err := Join(s, "test", wokenOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	outside := start(t, "controller")
+	published, err := r.Listening(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := func(role string) *child {
+		cmd, err := again(role)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}
+		return startCommand(t, role, cmd)
+	}
+	companion := inside("companion")
+	want := fmt.Sprintf("listening %d 1 %d <nil>", published.Port, published.PID)
+	if got := companion.line(t); got != want {
+		t.Errorf("inside: %s, want %s", got, want)
+	}
+	if got := info(t, r); got != published {
+		t.Errorf("outside: %v, want %v", got, published)
+	}
+	// Nor does the outside judge a controller inside, whose number here is another's.
+	outside.kill()
+	if _, err := r.Wait(t.Context(), func(i Info) bool { return i.State == Reserved }); err != nil {
+		t.Fatal(err)
+	}
+	controller := inside("controller")
+	if got := controller.line(t); !strings.HasPrefix(got, "listening") {
+		t.Fatal(got)
+	}
+	for range 3 {
+		if got := info(t, r); got.State != Listening || got.Generation != 2 {
+			t.Errorf("outside: %v", got)
+		}
+		if got, err := companion.ask(); err != nil || !strings.HasPrefix(got, "listening") {
+			t.Errorf("inside: %s, %v", got, err)
+		}
+	}
+}
+
 // TestFewThreads: one sleeping thread per record, not one per waiter.
 func TestFewThreads(t *testing.T) {
 	s := here(t)

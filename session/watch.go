@@ -4,6 +4,8 @@ import (
 	"context"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 )
 
 // Watch tells when a file in the runtime directory is no longer the one that
@@ -42,13 +44,16 @@ func (w *Watch) Close() {
 	<-w.done
 }
 
-// present reports whether path is still that file, and still where a process that
-// starts now would look. A root that cannot be told at the moment is no loss: the
-// file itself decides.
+// present reports whether path is still that file, and, if it lies in the runtime
+// directory, still where a process that starts now would look. A root that cannot be
+// told at the moment is no loss: the file itself decides.
 func (s Session) present(path string, info fs.FileInfo, root string) bool {
 	now, err := os.Lstat(path)
 	if err != nil || !os.SameFile(now, info) {
 		return false
+	}
+	if !strings.HasPrefix(path, root+string(filepath.Separator)) {
+		return true
 	}
 	moved, err := s.runtimeRoot(s.verifyPrivate)
 	return err != nil || moved == root

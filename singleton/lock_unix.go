@@ -105,7 +105,7 @@ func (l *fileLock) take(wait context.Context) error {
 // then gives it back.
 func (l *fileLock) block(ctx context.Context) error {
 	locked := make(chan error, 1)
-	go func() { locked <- l.file.Lock() }()
+	go func() { locked <- l.lock() }()
 	select {
 	case err := <-locked:
 		return err
@@ -116,6 +116,15 @@ func (l *fileLock) block(ctx context.Context) error {
 			}
 		}()
 		return fmt.Errorf("%w (%w)", ErrHeld, context.Cause(ctx))
+	}
+}
+
+// lock waits in flock. A host program's signal handler may interrupt that.
+func (l *fileLock) lock() error {
+	for {
+		if err := l.file.Lock(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
 	}
 }
 
