@@ -75,6 +75,7 @@ async function* events(body) {
 function apply(e, known) {
   switch (e.type) {
     case 'job':
+      announce(jobs.get(e.job.id), e.job);
       jobs.set(e.job.id, e.job);
       known.add(e.job.id);
       break;
@@ -92,6 +93,11 @@ function apply(e, known) {
     drawing = true;
     requestAnimationFrame(draw);
   }
+}
+
+// announce tells those who can't see the page that a job has come further.
+function announce(before, now) {
+  if (before && before.state !== now.state) text($('said'), (now.name || 'Unnamed') + ': ' + (words[now.state] || now.state));
 }
 
 async function command(verb, select) {
@@ -128,12 +134,14 @@ function draw() {
       rows.delete(id);
     }
   }
+  const focus = document.activeElement;
   visible.forEach((job, at) => {
     if (!rows.has(job.id)) rows.set(job.id, newRow(job.id));
     const row = rows.get(job.id);
     if ($('jobs').children[at] !== row) $('jobs').insertBefore(row, $('jobs').children[at] || null);
     fill(row, job);
   });
+  if (focus !== document.activeElement && focus.isConnected && !focus.hidden) focus.focus(); // its row was moved
   $('more').hidden = list.length <= shown;
   $('more').textContent = (list.length - shown) + ' more are not shown: controller list has them all.';
   summary(list);
@@ -144,9 +152,10 @@ function summary(list) {
   const rate = open.reduce((sum, j) => sum + j.rate_bytes_per_second, 0);
   text($('summary'), !list.length ? 'Nothing has been handed over yet.'
     : !open.length ? 'All is delivered.'
-      : open.length + (open.length === 1 ? ' transfer is' : ' transfers are') + ' open' + (rate ? ', ' + size(rate) + '/s' : ''));
+      : open.length + ' open' + (rate ? ' · ' + size(rate) + '/s' : ''));
   $('all').hidden = false;
-  for (const b of $('all').children) b.disabled = !list.some((j) => fits[b.dataset.verb].includes(j.state));
+  const able = (verb, j) => (verb === 'retry' ? j.state === 'failed' : fits[verb].includes(j.state));
+  for (const b of $('all').children) b.disabled = !list.some((j) => able(b.dataset.verb, j));
 }
 
 function newRow(id) {
@@ -174,9 +183,11 @@ function fill(row, j) {
   part('.error').hidden = !j.error;
   text(part('.error'), j.error);
   part('.actions').setAttribute('aria-label', label);
+  const used = part('.actions').contains(document.activeElement) ? document.activeElement : null;
   for (const b of part('.actions').children) {
     b.hidden = b.dataset.verb === 'copy' ? !j.links.length : !fits[b.dataset.verb].includes(j.state);
   }
+  if (used && used.hidden) part('.actions button:not([hidden])')?.focus();
   files(part('.files'), j);
 }
 
@@ -265,17 +276,24 @@ function notice(message) {
   text($('notice'), message);
 }
 
+// closed shows that this page has no access, and no longer what it once knew.
 function closed() {
+  const before = bearer !== '';
   sessionStorage.removeItem('bearer');
-  document.body.classList.add('closed');
+  bearer = '';
+  jobs.clear();
+  draw();
   $('all').hidden = true;
   text($('summary'), '');
-  notice('This page is not let in (any more). Open it from the tray icon, or with: controller open');
+  document.body.classList.add('closed');
+  notice((before ? 'This page is no longer let in: the controller has been started anew, or nobody looked for long. ' : '')
+    + 'Open it from the tray icon, or with: controller open');
 }
 
 $('all').addEventListener('click', (e) => {
   const verb = e.target.dataset.verb;
-  if (verb && (verb !== 'cancel' || confirm('Cancel every open transfer?'))) command(verb, { all: true });
+  if (verb === 'retry') command(verb, { ids: [...jobs.values()].filter((j) => j.state === 'failed').map((j) => j.id) });
+  else if (verb && (verb !== 'cancel' || confirm('Cancel every open transfer?'))) command(verb, { all: true });
 });
 
 enter().then(watch).catch((err) => {
