@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"iter"
 	"time"
@@ -137,6 +138,12 @@ type MonitorAccess struct {
 	Token   string    `json:"token"`
 	Expires time.Time `json:"expires"`
 }
+
+// String is safe to log: it has no token.
+func (a MonitorAccess) String() string { return a.URL }
+
+// GoString keeps the token out of %#v too.
+func (a MonitorAccess) GoString() string { return fmt.Sprintf("control.MonitorAccess{URL:%q}", a.URL) }
 
 // Carrier moves the bytes of an item to the controller without passing them
 // through this API: body is read to its end and handed to the named service of

@@ -2,12 +2,15 @@ package control_test
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -137,6 +140,8 @@ func everywhere() []attack {
 		{"HTTP/2 upgrade", func(r *request, _ world) {
 			r.header = append(r.header, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
 		}, foreign},
+		{"path that climbs", func(r *request, _ world) { r.target = "/v1/packages/.." + strings.TrimPrefix(r.target, "/v1") }, foreign},
+		{"path with an empty step", func(r *request, _ world) { r.target = "/" + r.target }, foreign},
 		{"HEAD", method("HEAD"), foreign},
 		{"PUT", method("PUT"), foreign},
 		{"PATCH", method("PATCH"), foreign},
@@ -359,6 +364,65 @@ func TestRightRequestsArrive(t *testing.T) {
 				t.Errorf("TLS %v, %s: %s %s", overTLS, call, res.Status, body)
 			}
 			hardened(t, call, res.Header)
+		}
+	}
+}
+
+// TestStrangersLearnNothing: without proof every path is the same, whether there
+// is something or not, but for the page's files on its own face.
+func TestStrangersLearnNothing(t *testing.T) {
+	s := newStage(t)
+	for _, overTLS := range []bool{true, false} {
+		for _, call := range []string{
+			"GET /", "GET /app.js", "GET /debug/pprof/", "POST /monitor/visit", "GET /v1/", "GET /v1/nothing", "POST /v1/packages/../jobs/cancel", "GET //v1/jobs", "GET /v1", "GET /x/../v1/jobs", "GET /%76%31/jobs",
+		} {
+			r := s.right(overTLS, call)
+			r.without("Authorization")
+			res, body := s.send(t, overTLS, r)
+			page := !overTLS && !strings.Contains(call, "v1/")
+			if !page && res.StatusCode != http.StatusUnauthorized && res.StatusCode != http.StatusForbidden || page && res.StatusCode/100 == 2 && call != "GET /" {
+				t.Errorf("TLS %v, %s: %s %s", overTLS, call, res.Status, body)
+			}
+		}
+	}
+	if asked := s.fake.asked(); len(asked) > 0 {
+		t.Errorf("the controller was asked for %q", asked)
+	}
+}
+
+// TestSecretsStayOutOfTheLog, at its most talkative, and out of what prints values.
+func TestSecretsStayOutOfTheLog(t *testing.T) {
+	var log bytes.Buffer
+	f := &fake{err: errors.New("something broke")}
+	var config control.ServerConfig
+	r := start(t, f, "", func(c *control.ServerConfig) {
+		c.Key = [32]byte{0xca, 0xfe, 0xba, 0xbe, 0xca, 0xfe, 0xba, 0xbe}
+		c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		config = *c
+	})
+	r.Hurry()
+	_, port, _ := net.SplitHostPort(r.target.Addr)
+	s := &stage{running: r, fake: f, world: world{key: hex.EncodeToString(r.target.Key[:]), earlier: strings.Repeat("e0", 32), port: port}}
+	s.visit = s.enter(t)
+	access, err := s.OpenMonitor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.send(t, false, s.visitRequest(access.Token+"x"))
+	for _, a := range append(everywhere(), onTLS()...) {
+		r := s.right(true, "GET /v1/status")
+		a.twist(r, s.world)
+		s.send(t, true, r)
+	}
+	s.send(t, true, s.right(true, "GET /v1/status"))
+	s.stop()
+	fmt.Fprintf(&log, "%v %+v %#v %v %+v %#v %v %+v %#v", r.target, r.target, r.target, access, access, access, config, config, config)
+	if log.Len() < 1000 {
+		t.Fatalf("hardly anything was logged:\n%s", &log)
+	}
+	for _, secret := range []string{s.key, s.key[:16], s.visit, access.Token, s.earlier, "202, 254, 186", "202 254 186", "0xca, 0xfe"} {
+		if strings.Contains(log.String(), secret) {
+			t.Errorf("%q stands in the log:\n%s", secret, &log)
 		}
 	}
 }

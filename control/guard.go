@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"mime"
 	"net/http"
+	pathpkg "path"
 	"strings"
 	"time"
 )
@@ -54,7 +55,7 @@ func (s *Server) foreign(f face, r *http.Request) string {
 	switch {
 	case r.Host != s.address():
 		return "the Host header is not this controller's address"
-	case r.URL.Host != "" || !strings.HasPrefix(r.URL.Path, "/"):
+	case r.URL.Host != "" || !strings.HasPrefix(r.URL.Path, "/") || pathpkg.Clean(r.URL.Path) != r.URL.Path:
 		return "only plain paths are answered"
 	case r.Header.Get("Upgrade") != "":
 		return "there is nothing to upgrade to"

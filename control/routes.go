@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"net/http"
-	"time"
 )
 
 // visitPath is where the monitor page exchanges its token.
@@ -52,7 +51,7 @@ func (s *Server) mux(f face) *http.ServeMux {
 		m.Handle("/", s.handle((*Server).unknown))
 		return m
 	}
-	m.Handle("POST "+visitPath, s.handle((*Server).visit))
+	m.Handle("POST "+visitPath, http.MaxBytesHandler(s.handle((*Server).visit), maxToken))
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		patient(w)
 		s.config.Monitor.ServeHTTP(w, r)
@@ -61,8 +60,8 @@ func (s *Server) mux(f face) *http.ServeMux {
 }
 
 // handle turns what a call returns into an answer. The body is taken whole
-// first: from then on nothing limits how long a call may run, while whoever asked
-// is still there.
+// first: with its end net/http lifts the deadline of the request, and a call may
+// run for as long as whoever asked is still there.
 func (s *Server) handle(answer func(*Server, http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -71,7 +70,6 @@ func (s *Server) handle(answer func(*Server, http.ResponseWriter, *http.Request)
 				"Send at most 1 MiB, without pauses; the bytes of items go through the engine."))
 			return
 		}
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		if err := answer(s, w, r); err != nil {
 			s.fail(w, r, err)

@@ -18,6 +18,7 @@ import (
 // The limits of the port. All of them hold before anyone has proved anything.
 const (
 	maxBody      = 1 << 20          // bytes of a request body
+	maxToken     = 4 << 10          // bytes of a body of which anybody may send one
 	maxHeader    = 32 << 10         // bytes of a request's head
 	maxStrangers = 128              // connections that have proved nothing
 	maxFriends   = 1024             // connections that have
@@ -37,6 +38,12 @@ type ServerConfig struct {
 	Monitor http.Handler    // the files of the monitor page; nil means no page
 	Log     *slog.Logger    // nil means none
 }
+
+// String keeps the key out of whatever prints a configuration.
+func (ServerConfig) String() string { return "control.ServerConfig" }
+
+// GoString keeps it out of %#v too.
+func (c ServerConfig) GoString() string { return c.String() }
 
 // Server answers programs and the monitor page on one loopback port. Make it
 // with [NewServer]; one Serve for each Server.
