@@ -9,5 +9,10 @@ while [ $# -gt 0 ] && [[ $1 != .* ]]; do flags+=("$1"); shift; done
 [ $# -gt 0 ] || set -- ./...
 export GOOS=windows GOARCH=amd64 CGO_ENABLED=0
 go vet "$@"
+# The scripts of the command line start the simulator too, and no compiler runs there.
+programs=$(mktemp -d)
+trap 'rm -rf "$programs"' EXIT
+go build -o "$programs/addin-sim.exe" ./cmd/addin-sim
+export BERTH_ADDIN_SIM=$programs/addin-sim.exe
 # -p 2: a prefix is one small session, and its server has one thread.
-exec "$here/wine.sh" with bash -c 'exec go test -count=1 -p 2 -timeout 300s -exec "$WINE" "$@"' go-test "${flags[@]}" "$@"
+"$here/wine.sh" with bash -c 'exec go test -count=1 -p 2 -timeout 300s -exec "$WINE" "$@"' go-test "${flags[@]}" "$@"

@@ -116,16 +116,17 @@ func ownFailure(t *test) bool {
 	return false
 }
 
-// reason is what the test said when it skipped.
+// reason is the first thing that the test said, which for most is why it skipped.
 func reason(output []string) string {
-	var said []string
+	const enough = 160 // bytes; some tests say a lot
 	for _, line := range output {
 		line = strings.TrimSpace(line)
-		if line != "" && !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(line, "--- ") {
-			said = append(said, line)
+		if line == "" || strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "--- ") {
+			continue
 		}
+		return strings.ToValidUTF8(line[:min(len(line), enough)], "")
 	}
-	return strings.Join(said, " ")
+	return ""
 }
 
 // finish counts packages that never ended and names every skip.
