@@ -23,6 +23,7 @@ type home struct {
 	dir      string
 	setAside bool
 	log      *slog.Logger
+	fault    func() error // see Config
 }
 
 // free is a store that no live process holds: now we do.
@@ -105,7 +106,7 @@ func (h home) adopt(found []free) (*store, []stored, error) {
 // first opens the first free store, and when there is none a new one.
 func (h home) first(found []free) (*store, []stored, []free, error) {
 	for i, f := range found {
-		s, jobs, err := openStore(filepath.Join(h.dir, f.id), f.lock)
+		s, jobs, err := openStore(filepath.Join(h.dir, f.id), f.lock, h.fault)
 		if errors.Is(err, ErrCorrupt) && h.setAside {
 			if err = h.putAside(f); err == nil {
 				continue
@@ -141,7 +142,7 @@ func (h home) create() (*store, error) {
 		lock.Close()
 		return nil, diskError("making a transfer store", h.dir, err)
 	}
-	s, _, err := openStore(dir, lock)
+	s, _, err := openStore(dir, lock, h.fault)
 	return s, err
 }
 

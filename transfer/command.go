@@ -138,17 +138,21 @@ func (q *Queue) claim(j *job) (release func(), err error) {
 		select {
 		case <-r.ended:
 		case <-patience.C:
-			return nil, advise(ErrState, nil, "job %s is still stopping: its server does not let go. Try again in a moment.", j.rec.ID)
+			return nil, advise(ErrState, nil, "job %s is still stopping: its server does not let go. Try again in a moment.", j.id)
 		}
 	}
 }
 
 func (q *Queue) release(j *job, r *run) {
+	q.unclaim(j, r)
+	q.wake()
+}
+
+func (q *Queue) unclaim(j *job, r *run) {
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	j.run = nil
 	close(r.ended)
-	q.mu.Unlock()
-	q.wake()
 }
 
 // renewed answers the items as a new attempt needs them: what a cancel has not
@@ -160,7 +164,7 @@ func (q *Queue) renewed(j *job) ([]itemRecord, error) {
 	for i, it := range j.items {
 		rec := it.rec
 		if _, err := os.Stat(q.store.spool(rec.Object.ID)); rec.Path == "" && err != nil {
-			return nil, advise(ErrState, err, "job %s cannot be sent again: the bytes of %q were deleted when it was canceled. Hand them over again.", j.rec.ID, rec.Object.Name)
+			return nil, advise(ErrState, err, "job %s cannot be sent again: the bytes of %q were deleted when it was canceled. Hand them over again.", j.id, rec.Object.Name)
 		}
 		stale := canceled
 		if rec.Path != "" && (canceled || rec.Phase != phaseDone) {
@@ -199,14 +203,14 @@ func (q *Queue) commitRetry(j *job, items []itemRecord) error {
 	defer j.write.Unlock()
 	to, ok := next(j.state, evRetry)
 	if !ok {
-		return &StateError{j.rec.ID, j.state, string(evRetry)}
+		return &StateError{j.id, j.state, string(evRetry)}
 	}
 	st := stored{j.rec, items}
 	st.job.State, st.job.Error, st.job.Finished = to, "", time.Time{}
 	return q.store.update(func(tx *bbolt.Tx) error { return putStored(tx, st) }, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		j.rec, j.state, j.lastErr, j.retryAt = st.job, to, "", time.Time{}
+		j.rec, j.state, j.lastErr, j.retryAt, j.files = st.job, to, "", time.Time{}, true
 		j.retry.reset()
 		for i, it := range j.items {
 			it.rec = items[i]
@@ -227,7 +231,7 @@ func (q *Queue) Links(id string) ([]string, error) {
 		q.mu.Unlock()
 		return nil, noJob(id)
 	}
-	dest := j.rec.Destination
+	dest := j.destination
 	recs := make([]itemRecord, len(j.items))
 	for i, it := range j.items {
 		recs[i] = it.rec

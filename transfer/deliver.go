@@ -9,12 +9,12 @@ import (
 
 // deliver brings every item of a job to its destination, several at a time.
 func (q *Queue) deliver(ctx context.Context, j *job) error {
-	b, err := q.cfg.Backend(j.rec.Destination)
+	b, err := q.cfg.Backend(j.destination)
 	if err != nil {
-		return fmt.Errorf("destination %q: %w", j.rec.Destination, err)
+		return fmt.Errorf("destination %q: %w", j.destination, err)
 	}
 	if !provable(b) {
-		return advise(ErrPermanent, nil, "destination %q offers neither a checksum nor a way to read back, so that nothing sent there can be proved. Use another one.", j.rec.Destination)
+		return advise(ErrPermanent, nil, "destination %q offers neither a checksum nor a way to read back, so that nothing sent there can be proved. Use another one.", j.destination)
 	}
 	numbers := make(chan int)
 	var failures failures
@@ -109,7 +109,7 @@ func (q *Queue) deliverItem(ctx context.Context, j *job, n int, b Backend) error
 		if try == freshStarts {
 			return d.giveUp(err)
 		}
-		q.cfg.Log.Warn("starting an upload anew", "job", j.rec.ID, "item", n, "reason", err)
+		q.cfg.Log.Warn("starting an upload anew", "job", j.id, "item", n, "reason", err)
 		if err := q.save(j, n, func(r *itemRecord) { r.Phase = phaseStale }); err != nil {
 			return err
 		}

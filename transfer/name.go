@@ -19,6 +19,9 @@ const maxName = 240
 // of the name. What cannot be kept turns into "_". It is idempotent and never
 // answers "", "." or "..".
 func SafeName(name string) string {
+	if most := 4 << 10; len(name) > most { // whatever is longer loses its middle anyway
+		name = name[:most-64] + name[len(name)-64:]
+	}
 	name = strings.Map(safeRune, strings.ToValidUTF8(name, "_"))
 	name = trimName(shorten(trimName(name)))
 	if name == "" {

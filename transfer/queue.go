@@ -42,6 +42,8 @@ type Config struct {
 	// Log is where the queue says what it does; discarded when nil. Links and
 	// handles are never logged.
 	Log *slog.Logger
+
+	fault func() error // tests: what the disk says at the end of each commit
 }
 
 func (c Config) withDefaults() Config {
@@ -91,6 +93,8 @@ type Queue struct {
 
 // job is an accepted package at work.
 type job struct {
+	id, destination string // never change
+
 	// write is held while the durable state changes; it guards that change.
 	write sync.Mutex
 
@@ -99,6 +103,7 @@ type job struct {
 	state   State
 	items   []*item
 	run     *run // what works on it now, nil when nothing does
+	files   bool // it may have files in the store
 	lastErr string
 	retryAt time.Time
 	retry   *retrier
@@ -138,7 +143,7 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 	if cfg.Dir == "" || cfg.Backend == nil || SafeName(cfg.Key) != cfg.Key {
 		return nil, errors.New("transfer: Config needs Dir, Backend and a Key that is a file name")
 	}
-	h := home{filepath.Join(cfg.Dir, "stores", cfg.Key), cfg.SetAside, cfg.Log}
+	h := home{filepath.Join(cfg.Dir, "stores", cfg.Key), cfg.SetAside, cfg.Log, cfg.fault}
 	s, jobs, err := h.open(ctx)
 	if err != nil {
 		return nil, err
@@ -168,7 +173,7 @@ func (q *Queue) restore(jobs []stored) {
 }
 
 func (q *Queue) insert(st stored) *job {
-	j := &job{rec: st.job, state: st.job.State, retry: newRetrier()}
+	j := &job{id: st.job.ID, destination: st.job.Destination, rec: st.job, state: st.job.State, retry: newRetrier(), files: st.job.State != Done}
 	for _, rec := range st.items {
 		it := &item{rec: rec}
 		switch rec.Phase {
@@ -276,7 +281,7 @@ func (q *Queue) Job(id string) (Job, bool) {
 // snapshot copies a job; q.mu is held.
 func (q *Queue) snapshot(j *job) Job {
 	out := Job{
-		ID: j.rec.ID, Name: j.rec.Name, Destination: j.rec.Destination, State: j.state,
+		ID: j.id, Name: j.rec.Name, Destination: j.destination, State: j.state,
 		Created: j.rec.Created, Finished: j.rec.Finished, Error: j.rec.Error, RetryAt: j.retryAt,
 		Items: make([]Item, len(j.items)),
 	}

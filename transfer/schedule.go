@@ -58,12 +58,7 @@ func (q *Queue) startRunnable() {
 // leftovers reports whether a canceled job may still have something on a server
 // or in the spool.
 func (j *job) leftovers() bool {
-	for _, it := range j.items {
-		if it.rec.Phase != phaseNew {
-			return true
-		}
-	}
-	return false
+	return j.files || slices.ContainsFunc(j.items, func(it *item) bool { return it.rec.Phase != phaseNew })
 }
 
 // start runs f on a job; q.mu is held. count is one of q's counters.
@@ -110,7 +105,7 @@ func (q *Queue) finish(j *job) error {
 	}
 	err := q.transition(j, evFinish, func(r *jobRecord) { r.Finished = time.Now().UTC() })
 	if err == nil {
-		q.cfg.Log.Info("delivered", "job", j.rec.ID, "items", len(j.items))
+		q.cfg.Log.Info("delivered", "job", j.id, "items", len(j.items))
 		q.deleteFiles(j)
 	}
 	return err
@@ -126,7 +121,7 @@ func (q *Queue) settle(ctx context.Context, j *job, err error) {
 	if permanent(err) {
 		failed := q.transition(j, evFail, func(r *jobRecord) { r.Finished, r.Error = time.Now().UTC(), err.Error() })
 		if failed == nil || errors.Is(failed, ErrState) {
-			q.cfg.Log.Warn("failed", "job", j.rec.ID, "error", err)
+			q.cfg.Log.Warn("failed", "job", j.id, "error", err)
 			return
 		}
 		err = errors.Join(err, failed) // not on disk, so not so: later again
@@ -143,26 +138,29 @@ func (q *Queue) postpone(j *job, err error) {
 	delay := j.retry.after()
 	j.retryAt, j.lastErr = time.Now().Add(delay), err.Error()
 	time.AfterFunc(delay, q.wake)
-	q.cfg.Log.Info("trying again later", "job", j.rec.ID, "delay", delay, "error", err)
+	q.cfg.Log.Info("trying again later", "job", j.id, "delay", delay, "error", err)
 	q.tell(j)
 }
 
 // cleanUp removes from the server, then from this disk, what a canceled job left.
 func (q *Queue) cleanUp(ctx context.Context, j *job) {
-	b, err := q.cfg.Backend(j.rec.Destination)
+	var err error
 	for n, it := range j.items {
+		if it.rec.Phase == phaseNew {
+			continue
+		}
+		var b Backend
+		if b, err = q.cfg.Backend(j.destination); err == nil {
+			err = q.abort(ctx, b, j, n)
+		}
 		if err != nil {
 			break
 		}
-		if it.rec.Phase != phaseNew {
-			err = q.abort(ctx, b, j, n)
-		}
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		q.deleteFiles(j)
-		return
-	}
-	if ctx.Err() == nil {
+	case ctx.Err() == nil:
 		q.postpone(j, fmt.Errorf("canceled, but the server still has a part of it: %w", err))
 	}
 }
@@ -187,7 +185,7 @@ func (q *Queue) save(j *job, n int, edit func(*itemRecord)) error {
 	it := j.items[n]
 	rec := it.rec
 	edit(&rec)
-	return q.store.update(func(tx *bbolt.Tx) error { return putItem(tx, j.rec.ID, n, rec) }, func() {
+	return q.store.update(func(tx *bbolt.Tx) error { return putItem(tx, j.id, n, rec) }, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		it.rec = rec
@@ -195,7 +193,14 @@ func (q *Queue) save(j *job, n int, edit func(*itemRecord)) error {
 	})
 }
 
+// deleteFiles deletes what a job that is over has on this disk.
 func (q *Queue) deleteFiles(j *job) {
+	defer func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		j.files, j.lastErr, j.retryAt = false, "", time.Time{}
+		q.tell(j)
+	}()
 	for _, it := range j.items {
 		os.Remove(q.store.progress(it.rec.Object.ID))
 		if it.rec.Path == "" {
@@ -215,9 +220,9 @@ func (q *Queue) prune() {
 	for _, j := range over {
 		gone[j] = true
 	}
-	q.store.update(func(tx *bbolt.Tx) error { //nolint:errcheck // then it is tried at the next occasion
+	err := q.store.update(func(tx *bbolt.Tx) error {
 		for _, j := range over {
-			if err := deleteJob(tx, j.rec); err != nil {
+			if err := deleteJob(tx, j.id, len(j.items)); err != nil {
 				return err
 			}
 		}
@@ -227,10 +232,15 @@ func (q *Queue) prune() {
 		defer q.mu.Unlock()
 		q.order = slices.DeleteFunc(q.order, func(j *job) bool { return gone[j] })
 		for _, j := range over {
-			delete(q.jobs, j.rec.ID)
+			delete(q.jobs, j.id)
 			q.tell(j)
 		}
 	})
+	if err != nil { // the disk is full, say: at the next occasion then
+		for _, j := range over {
+			q.unclaim(j, j.run)
+		}
+	}
 }
 
 // surplus answers and claims the oldest jobs beyond the history, once they are

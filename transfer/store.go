@@ -63,12 +63,12 @@ type stored struct {
 
 // openStore opens the database in dir, whose lock the caller holds and passes
 // on, and answers what it holds.
-func openStore(dir string, lock *flock.Flock) (*store, []stored, error) {
+func openStore(dir string, lock *flock.Flock, fault func() error) (*store, []stored, error) {
 	db, jobs, err := readStore(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &store{dir: dir, db: db, lock: lock, writes: make(chan write), ended: make(chan struct{})}
+	s := &store{dir: dir, db: db, lock: lock, fault: fault, writes: make(chan write), ended: make(chan struct{})}
 	go s.writer()
 	return s, jobs, nil
 }
@@ -224,11 +224,11 @@ func putAll(tx *bbolt.Tx, jobs []stored) error {
 	return nil
 }
 
-func deleteJob(tx *bbolt.Tx, rec jobRecord) error {
-	for n := range rec.Items {
-		if err := tx.Bucket([]byte(bucketItems)).Delete(itemKey(rec.ID, n)); err != nil {
+func deleteJob(tx *bbolt.Tx, id string, items int) error {
+	for n := range items {
+		if err := tx.Bucket([]byte(bucketItems)).Delete(itemKey(id, n)); err != nil {
 			return err
 		}
 	}
-	return tx.Bucket([]byte(bucketJobs)).Delete([]byte(rec.ID))
+	return tx.Bucket([]byte(bucketJobs)).Delete([]byte(id))
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,7 +159,7 @@ func copyRecords(t *testing.T, main, other string) {
 		t.Fatal(err)
 	}
 	from.Close()
-	to, _, err := openStore(main, flock.New(main+".lock"))
+	to, _, err := openStore(main, flock.New(main+".lock"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,7 +317,16 @@ func TestGate(t *testing.T) {
 // was acknowledged is lost, and the file is written anew before the next change.
 func TestFailedSync(t *testing.T) {
 	dir, s := t.TempDir(), offline()
-	q := open(t, dir, mem{s})
+	eio := errors.New("input/output error")
+	var fail atomic.Int64
+	q := open(t, dir, mem{s}, func(c *Config) {
+		c.fault = func() error {
+			if fail.Add(-1) >= 0 {
+				return eio
+			}
+			return nil
+		}
+	})
 	ids := fillQueue(t, q)
 	for _, id := range ids {
 		if err := q.Pause(id); err != nil {
@@ -324,14 +334,7 @@ func TestFailedSync(t *testing.T) {
 		}
 	}
 	before := q.store.db
-	eio := errors.New("input/output error")
-	fail := 2
-	q.store.fault = func() error {
-		if fail--; fail >= 0 {
-			return eio
-		}
-		return nil
-	}
+	fail.Store(2)
 	for range 2 {
 		if err := q.Resume(ids[0]); !errors.Is(err, eio) {
 			t.Fatalf("resume on a failing disk: %v", err)

@@ -67,7 +67,7 @@ func (q *Queue) subscribe() *watcher {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, j := range q.order {
-		w.mark(j.rec.ID)
+		w.mark(j.id)
 	}
 	w.draining = q.draining
 	q.watchers[w] = struct{}{}
@@ -122,7 +122,7 @@ func (w *watcher) wake() {
 func (q *Queue) tell(j *job) {
 	j.told = time.Now()
 	for w := range q.watchers {
-		w.mark(j.rec.ID)
+		w.mark(j.id)
 	}
 }
 
