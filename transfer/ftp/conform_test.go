@@ -25,6 +25,18 @@ func conform(t *testing.T, start servers.Starter, path string) {
 	})
 }
 
+func TestOverwrite(t *testing.T) {
+	s := servers.Start(t, servers.VSFTPD)
+	dir, root, err := s.NewDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	transfertest.Overwrite(t, open(t, ftp.Config{
+		Addr: s.Addr, User: s.User, Dir: dir, Path: "{name}", Overwrite: true,
+		Password: func(context.Context) (string, error) { return s.Password, nil },
+	}), root)
+}
+
 func open(t testing.TB, cfg ftp.Config) *ftp.Backend {
 	b, err := ftp.New(cfg)
 	if err != nil {

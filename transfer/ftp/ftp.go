@@ -33,6 +33,8 @@ type Config struct {
 	Path string
 	// Link is a template for links, https://host/{id}/{name}; empty gives none.
 	Link string
+	// Overwrite lets an object replace a file that has its final name.
+	Overwrite bool
 	// Patience is how long a server may move nothing: 2 minutes if zero.
 	Patience time.Duration
 	// Dial replaces the system's way to connect; nil keeps it.
@@ -47,6 +49,7 @@ type Backend struct {
 	path     peer.Template
 	link     peer.Template
 	fresh    sync.Map // transfer.Handle to nothing: begun, and nobody wrote since
+	whole    sync.Map // transfer.Handle to nothing: the server just said that it is complete
 	idle     peer.Pool[*conn]
 }
 
@@ -167,6 +170,9 @@ func (b *Backend) again(ctx context.Context, c *conn, o transfer.Object, p peer.
 		return err
 	case p.Own && n == o.Size: // ours, finished, its acknowledgement lost
 		return nil
+	case b.cfg.Overwrite:
+		b.fresh.Store(transfer.Handle(p.Part), nil)
+		return nil
 	}
 	return fmt.Errorf("%w: the ftp server has a file %q already", transfer.ErrExists, path.Base(p.Final))
 }
@@ -179,27 +185,55 @@ func (b *Backend) Commit(ctx context.Context, o transfer.Object, h transfer.Hand
 		if err != nil {
 			return err
 		}
-		n, err := c.size(ctx, p.Part)
-		if errors.Is(err, errMissing) {
-			return c.finished(ctx, p, o)
+		if _, whole := b.whole.LoadAndDelete(h); !whole {
+			n, err := c.size(ctx, p.Part)
+			if errors.Is(err, errMissing) {
+				return c.finished(ctx, p, o)
+			}
+			if err == nil && n != o.Size {
+				err = fmt.Errorf("the ftp server holds %d of %d bytes: it isn't complete yet", n, o.Size)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return err
-		}
-		if n != o.Size {
-			return fmt.Errorf("the ftp server holds %d of %d bytes: it isn't complete yet", n, o.Size)
-		}
-		if _, err := c.size(ctx, p.Final); err == nil {
+		_, err = c.size(ctx, p.Final)
+		switch {
+		case errors.Is(err, errMissing):
+			return c.rename(ctx, p)
+		case err == nil && b.cfg.Overwrite:
+			return c.replace(ctx, p)
+		case err == nil:
 			return fmt.Errorf("%w: the ftp server has a file %q already", transfer.ErrExists, path.Base(p.Final))
-		} else if !errors.Is(err, errMissing) {
-			return err
 		}
-		if _, err := c.cmd(ctx, "rename", 350, "RNFR", p.Part); err != nil {
-			return err
-		}
-		_, err = c.cmd(ctx, "rename", 250, "RNTO", p.Final)
 		return err
 	})
+}
+
+func (c *conn) rename(ctx context.Context, p peer.Place) error {
+	_, err := c.cmd(ctx, "rename", 350, "RNFR", p.Part)
+	if is(err, 550, 450) {
+		if _, gone := c.size(ctx, p.Part); errors.Is(gone, errMissing) {
+			return fmt.Errorf("%w: %w", transfer.ErrGone, err)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = c.cmd(ctx, "rename", 250, "RNTO", p.Final)
+	return err
+}
+
+// replace renames over a file; a server that won't has it removed first.
+func (c *conn) replace(ctx context.Context, p peer.Place) error {
+	err := c.rename(ctx, p)
+	if !is(err, 550, 553) {
+		return err
+	}
+	if err := c.remove(ctx, p.Final); err != nil {
+		return err
+	}
+	return c.rename(ctx, p)
 }
 
 // finished answers nil if the object has its final name, and ErrGone otherwise.
@@ -224,6 +258,7 @@ func (b *Backend) Abort(ctx context.Context, o transfer.Object, h transfer.Handl
 			return nil // never begun under such a name
 		}
 		b.fresh.Delete(transfer.Handle(p.Part))
+		b.whole.Delete(transfer.Handle(p.Part))
 		if err := c.remove(ctx, p.Part); err != nil || !p.Own {
 			return err
 		}

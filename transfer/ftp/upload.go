@@ -114,6 +114,7 @@ func (u *upload) connect() error {
 	if err != nil {
 		return err
 	}
+	u.b.whole.Delete(transfer.Handle(u.place.Part))
 	d, err := c.stream(u.ctx, "store the file", u.start, "STOR", u.place.Part)
 	if err != nil {
 		u.b.put(c)
@@ -169,6 +170,9 @@ func (u *upload) Close() error {
 	}
 	if err != nil {
 		return u.fail(err)
+	}
+	if n == u.object.Size {
+		u.b.whole.Store(transfer.Handle(u.place.Part), nil)
 	}
 	u.letGo()
 	u.failed = io.ErrClosedPipe

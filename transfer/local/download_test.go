@@ -282,13 +282,16 @@ func FuzzDisposition(f *testing.F) {
 	})
 }
 
-func BenchmarkUpload1GiB(b *testing.B) {
+func BenchmarkUpload1GiB(b *testing.B)  { bench(b, transfertest.Bench) }
+func BenchmarkUploadSmall(b *testing.B) { bench(b, transfertest.BenchSmall) }
+
+func bench(b *testing.B, run func(*testing.B, transfer.Backend)) {
 	s, err := New(Config{Dir: benchDir(b)})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	transfertest.Bench(b, s.Backend())
+	run(b, s.Backend())
 }
 
 // benchDir is in memory where there is such a place: the disk isn't what is measured.

@@ -30,6 +30,20 @@ func conform(t *testing.T, start servers.Starter, path string) {
 	})
 }
 
+func TestOverwrite(t *testing.T) {
+	for _, start := range []servers.Starter{servers.SSHD, servers.GoSFTP} {
+		s := servers.Start(t, start)
+		dir, root, err := s.NewDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		transfertest.Overwrite(t, open(t, sftp.Config{
+			Addr: s.Addr, User: cmp.Or(s.User, "anyone"), Password: secret(s.Password), KnownHosts: &hosts{},
+			Dir: dir, Path: "{name}", Overwrite: true,
+		}), root)
+	}
+}
+
 func secret(s string) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) { return s, nil }
 }

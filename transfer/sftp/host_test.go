@@ -184,8 +184,3 @@ func TestForbidden(t *testing.T) {
 		t.Errorf("Begin below /etc: %v", err)
 	}
 }
-
-func BenchmarkUpload1GiB(b *testing.B) {
-	s := servers.Memory(b, servers.SSHD)
-	transfertest.Bench(b, open(b, sftp.Config{Addr: s.Addr, User: s.User, Password: secret(s.Password), KnownHosts: &hosts{}}))
-}

@@ -34,6 +34,8 @@ type Config struct {
 	Path string
 	// Link is a template for links, https://host/{id}/{name}; empty gives none.
 	Link string
+	// Overwrite lets an object replace a file that has its final name.
+	Overwrite bool
 	// Patience is how long a server may move nothing: 2 minutes if zero.
 	Patience time.Duration
 	// Dial replaces the system's way to connect; nil keeps it.
@@ -161,6 +163,9 @@ func (b *Backend) again(c *conn, o transfer.Object, p peer.Place) error {
 		return err
 	case p.Own && n == o.Size: // ours, finished, its acknowledgement lost
 		return nil
+	case b.cfg.Overwrite:
+		b.fresh.Store(transfer.Handle(p.Part), nil)
+		return nil
 	}
 	return exists(p)
 }
@@ -177,26 +182,55 @@ func (b *Backend) Commit(ctx context.Context, o transfer.Object, h transfer.Hand
 		if err != nil {
 			return err
 		}
-		n, err := c.size(p.Part)
-		if errors.Is(err, fs.ErrNotExist) {
-			return c.finished(p, o)
-		}
-		if err != nil {
-			return err
-		}
-		if n != o.Size {
-			return fmt.Errorf("the sftp server holds %d of %d bytes: it isn't complete yet", n, o.Size)
-		}
-		if !c.openSSH && c.taken(p.Final) {
-			return exists(p)
+		if !b.acknowledged(p.Part, o.Size) {
+			n, err := c.size(p.Part)
+			if errors.Is(err, fs.ErrNotExist) {
+				return c.finished(p, o)
+			}
+			if err == nil && n != o.Size {
+				err = fmt.Errorf("the sftp server holds %d of %d bytes: it isn't complete yet", n, o.Size)
+			}
+			if err != nil {
+				return err
+			}
 		}
 		b.whole.Delete(p.Part)
-		err = c.sftp.Rename(p.Part, p.Final)
-		if err != nil && c.taken(p.Final) {
-			return exists(p)
+		if b.cfg.Overwrite {
+			return c.replace(p)
 		}
-		return err
+		return c.rename(p)
 	})
+}
+
+// rename takes a name that is free.
+func (c *conn) rename(p peer.Place) error {
+	if !c.openSSH && c.taken(p.Final) {
+		return exists(p)
+	}
+	err := c.sftp.Rename(p.Part, p.Final)
+	if err != nil && c.taken(p.Final) {
+		return exists(p)
+	}
+	return lost(err)
+}
+
+// lost says that a file which was there a moment ago is gone.
+func lost(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", transfer.ErrGone, err)
+	}
+	return err
+}
+
+// replace takes a name, whoever has it: in one step where the server can.
+func (c *conn) replace(p peer.Place) error {
+	if _, ok := c.sftp.HasExtension("posix-rename@openssh.com"); ok {
+		return lost(c.sftp.PosixRename(p.Part, p.Final))
+	}
+	if err := missing(c.sftp.Remove(p.Final)); err != nil {
+		return err
+	}
+	return lost(c.sftp.Rename(p.Part, p.Final))
 }
 
 // Abort removes the temporary file and, where the object has a directory of its

@@ -1,6 +1,8 @@
 package transfertest
 
 import (
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"berth/transfer"
@@ -49,4 +51,29 @@ func once(b *testing.B, backend transfer.Backend, o transfer.Object, buf []byte)
 		return h, err
 	}
 	return h, backend.Commit(ctx, o, h)
+}
+
+// BenchSmall measures 2,000 files of 32 KiB each time, eight at once.
+func BenchSmall(b *testing.B, backend transfer.Backend) {
+	const files, size, workers = 2000, 32 << 10, 8
+	buf := make([]byte, size)
+	b.SetBytes(files * size)
+	for b.Loop() {
+		var left atomic.Int64
+		left.Store(files)
+		var wg sync.WaitGroup
+		for range workers {
+			wg.Go(func() {
+				for left.Add(-1) >= 0 {
+					o, _ := NewObject("small.bin", 0)
+					o.Size = size
+					if _, err := once(b, backend, o, buf); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
 }

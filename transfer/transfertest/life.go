@@ -163,6 +163,7 @@ func takenName(t *testing.T, b *bench) {
 		t.Fatal(err)
 	}
 	b.Occupy(t, o, theirs)
+	b.reopen(t, o, h)
 	if err := b.Backend.Commit(testContext(t), o, h); !errors.Is(err, transfer.ErrExists) {
 		t.Fatalf("Commit over a file: %v, want ErrExists", err)
 	}

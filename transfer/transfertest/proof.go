@@ -25,7 +25,18 @@ func gone(t *testing.T, b *bench) {
 	if err := b.Backend.Commit(testContext(t), o, h); !errors.Is(err, transfer.ErrGone) {
 		t.Fatalf("Commit of a forgotten upload: %v, want ErrGone", err)
 	}
-	b.finish(t, o, b.begin(t, o), content)
+	h = b.begin(t, o)
+	b.finish(t, o, h, content)
+
+	o, content = NewObject("gone at last.bin", 1000) // complete, and then lost
+	h = b.begin(t, o)
+	if err := b.sendRest(t, o, h, content); err != nil {
+		t.Fatal(err)
+	}
+	b.Forget(t, o, h)
+	if err := b.Backend.Commit(testContext(t), o, h); !errors.Is(err, transfer.ErrGone) && !b.Blind {
+		t.Fatalf("Commit of a lost object: %v, want ErrGone", err)
+	}
 }
 
 func unauthorized(t *testing.T, b *bench) {

@@ -50,7 +50,7 @@ func conform(t *testing.T, front func(*testing.T, *servers.Server) string) {
 					t.Fatal(err)
 				}
 			},
-			Orphans: true, Unflushed: true,
+			Orphans: true, Blind: true, Unflushed: true,
 		}
 	})
 }

@@ -205,8 +205,8 @@ func (b *Backend) resolve(h transfer.Handle) (*url.URL, error) {
 	return u, nil
 }
 
-// Commit checks that the server holds the whole object: a tus upload is final
-// with its last byte.
+// Commit checks that the server holds the whole object, unless it has just said
+// so: a tus upload is final with its last byte.
 func (b *Backend) Commit(ctx context.Context, o transfer.Object, h transfer.Handle) error {
 	u, err := b.resolve(h)
 	if err != nil {
