@@ -188,3 +188,15 @@ func TestNoDirectory(t *testing.T) {
 		}
 	}
 }
+
+// TestLineEnds: a user name can't smuggle a command in.
+func TestLineEnds(t *testing.T) {
+	addr, heard := script(t, polite())
+	b := open(t, ftp.Config{Addr: addr, User: "me\r\nDELE precious"})
+	if err := b.Probe(t.Context()); !errors.Is(err, transfer.ErrPermanent) {
+		t.Errorf("Probe: %v", err)
+	}
+	if h := heard(); len(h) != 0 {
+		t.Errorf("the server heard %q", h)
+	}
+}

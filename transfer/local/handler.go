@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/tus/tusd/v2/pkg/filestore"
 	tusd "github.com/tus/tusd/v2/pkg/handler"
@@ -34,7 +35,9 @@ func uploadHandler(st *store, log *slog.Logger) (http.Handler, error) {
 	h, err := tusd.NewHandler(tusd.Config{
 		StoreComposer: composer, BasePath: uploadURL, DisableDownload: true, DisableConcatenation: true,
 		Cors: &tusd.CorsConfig{Disable: true}, Logger: tusdLog(log), NetworkTimeout: idleTimeout,
-		PreUploadCreateCallback: st.admit,
+		// tusd keeps a goroutine for this long after each request.
+		GracefulRequestCompletionTimeout: time.Second,
+		PreUploadCreateCallback:          st.admit,
 	})
 	return http.StripPrefix("/upload", h), err
 }

@@ -3,7 +3,6 @@ package peer
 import (
 	"io"
 	"net"
-	"sync/atomic"
 	"time"
 )
 
@@ -12,14 +11,13 @@ import (
 // pieces, and each piece has the whole patience.
 type Conn struct {
 	net.Conn
-	patience atomic.Int64 // nanoseconds; 0 waits for ever
+	patience time.Duration // 0 waits for ever
+	buf      []byte        // of ReadFrom, kept for the next request on this connection
 }
 
 // Watch wraps c. A patience of 0 waits for ever.
 func Watch(c net.Conn, patience time.Duration) *Conn {
-	w := &Conn{Conn: c}
-	w.patience.Store(int64(patience))
-	return w
+	return &Conn{Conn: c, patience: patience}
 }
 
 // Piece is the size of one write to the kernel: 128 KiB. It was the fastest of
@@ -27,11 +25,10 @@ func Watch(c net.Conn, patience time.Duration) *Conn {
 const Piece = 128 << 10
 
 func (c *Conn) deadline() time.Time {
-	d := time.Duration(c.patience.Load())
-	if d == 0 {
+	if c.patience == 0 {
 		return time.Time{}
 	}
-	return time.Now().Add(d)
+	return time.Now().Add(c.patience)
 }
 
 func (c *Conn) Read(p []byte) (int, error) {
@@ -56,13 +53,15 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 }
 
 // ReadFrom keeps net/http and io.Copy from their 32 KiB buffers and from
-// sendfile, which is slower on loopback.
+// sendfile, which is slower on loopback. One goroutine at a time may call it.
 func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
-	buf := make([]byte, Piece)
+	if c.buf == nil {
+		c.buf = make([]byte, Piece)
+	}
 	for {
-		m, rerr := r.Read(buf)
+		m, rerr := r.Read(c.buf)
 		if m > 0 {
-			w, werr := c.Write(buf[:m])
+			w, werr := c.Write(c.buf[:m])
 			n += int64(w)
 			if werr != nil {
 				return n, werr
