@@ -1,6 +1,7 @@
 #!/bin/bash
 # Clicks through the Windows tray with a real pointer, under wine: the icon, a
-# job's submenu, a line for all jobs, quit; then logs off under a second tray.
+# job's submenu, a line for all jobs, quit; then pauses an upload of the real
+# controller, and logs off under it.
 # Usage: tools/wine-tray.sh [DIR]    DIR keeps the screenshots (default: none)
 # It opens a display of its own, so it disturbs nobody and needs none.
 set -euo pipefail
@@ -14,8 +15,9 @@ if [ -z "${BERTH_TRAY_WORK:-}" ]; then
   BERTH_TRAY_WORK=$(mktemp -d "${TMPDIR:-/tmp}/berth-tray.XXXXXX")
   export BERTH_TRAY_WORK
   keep=${1:-}
-  trap '[ -z "$keep" ] || { mkdir -p "$keep"; cp "$BERTH_TRAY_WORK"/*.png "$keep"; }; rm -rf "$BERTH_TRAY_WORK"' EXIT
-  (cd "$here/.." && GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go test -c -ldflags=-H=windowsgui -o "$BERTH_TRAY_WORK/tray.exe" ./tray)
+  trap '[ -z "$keep" ] || { mkdir -p "$keep"; cp "$BERTH_TRAY_WORK"/*.png "$BERTH_TRAY_WORK"/state/*.log "$keep"; }; rm -rf "$BERTH_TRAY_WORK"' EXIT
+  (cd "$here/.." && GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go test -c -ldflags=-H=windowsgui -o "$BERTH_TRAY_WORK/tray.exe" ./tray &&
+    GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go build -o "$BERTH_TRAY_WORK/controller.exe" ./cmd/controller)
   WINE_DISPLAY=1 timeout 300 "$here/wine.sh" with "$0"
   exit
 fi
@@ -87,24 +89,35 @@ open_menu() {
 # choose N: clicks on the N-th enabled line of the open menu
 choose() { press $((menu_x + 25)) "${lines[$(($1 - 1))]}"; }
 
+# open_first LINES: opens the submenu of the first line and expects so many
+# enabled lines in it
+open_first() {
+  shot before
+  choose 1
+  until_ok "the submenu opens" opened before
+  read_lines; shot submenu
+  [ ${#lines[@]} = "$1" ] || fail "the submenu has ${#lines[@]} enabled lines, not $1"
+  read -r _ _ menu_x _ <<<"$box"
+}
+
+# on_desktop PROGRAM ARGS…: runs it on the desktop with the taskbar
+on_desktop() {
+  "$WINE" explorer.exe /desktop=shell,1024x768 "$@" </dev/null >/dev/null 2>&1 &
+  started=$!
+}
+
 # start: runs the tray with an upload and a paused job
 start() {
   rm -f log
-  BERTH_TRAY_DEMO=1 BERTH_TRAY_LOG="Z:${PWD//\//\\}\\log" \
-  BERTH_TRAY_JOBS='[{"id":"j1","name":"big & small_file.zip","state":"uploading","bytes_done":50,"bytes_total":100},{"id":"j2","name":"second.zip","state":"paused","bytes_done":50,"bytes_total":100}]' \
-    "$WINE" explorer.exe /desktop=shell,1024x768 "Z:${PWD//\//\\}\\tray.exe" </dev/null >/dev/null 2>&1 &
-  started=$!
+  export BERTH_TRAY_DEMO=1 BERTH_TRAY_LOG="Z:${PWD//\//\\}\\log"
+  export BERTH_TRAY_JOBS='[{"id":"j1","name":"big & small_file.zip","state":"uploading","bytes_done":50,"bytes_total":100},{"id":"j2","name":"second.zip","state":"paused","bytes_done":50,"bytes_total":100}]'
+  on_desktop "Z:${PWD//\//\\}\\tray.exe"
   until_ok "the icon appears" find_icon
 }
 
 start
 open_menu 7 # two jobs, pause all, resume all, cancel all, open, quit
-shot before
-choose 1
-until_ok "the submenu opens" opened before
-read_lines; shot submenu
-[ ${#lines[@]} = 2 ] || fail "the submenu has ${#lines[@]} enabled lines, not 2 (pause and cancel)"
-read -r _ _ menu_x _ <<<"$box"
+open_first 2
 choose 1
 until_ok "the job is paused" said "pause j1"
 icon_color='#e69a17' # moodPaused: nothing runs any more
@@ -122,8 +135,23 @@ wait $started
 find_icon && fail "the icon stays after the end"
 [ "$(cat log)" = "$(printf 'pause j1\nresume all\nquit\nended')" ] || fail "the controller was told something else"
 
-start
-"$WINE" explorer.exe /desktop=shell,1024x768 wineboot.exe -e </dev/null >/dev/null 2>&1 &
-until_ok "the tray hears of the logoff" said exit
-wait
-echo "wine-tray: icon, submenu, all, quit and logoff: ok"
+# The real controller, with an upload that lasts.
+printf '[limits]\nbytes_per_second = 2000000\n' >config.toml
+head -c 200000000 /dev/urandom >big.bin
+work="Z:${PWD//\//\\}"
+export BERTH_STATE="$work\\state" BERTH_CONFIG="$work\\config.toml" BERTH_KEYRING=off
+on_desktop controller.exe run
+controller() { timeout 60 "$WINE" controller.exe "$@" </dev/null 2>/dev/null; }
+until_ok "the controller listens" controller status >/dev/null
+controller add big.bin >/dev/null || fail "the file is not taken"
+until_ok "the icon shows the upload" find_icon
+open_menu 5 # the job, pause all, cancel all, open, quit
+open_first 2
+choose 1
+is_paused() { controller list --json | grep -q '"state":"paused"'; }
+until_ok "the upload is paused" is_paused
+on_desktop wineboot.exe -e
+has_drained() { grep -qs 'msg="drained: .*error=<nil>' state/*.log; }
+until_ok "the controller makes its work safe at the logoff" has_drained
+wait # until everything on the desktop has ended
+echo "wine-tray: icon, submenu, all, quit; pause of a real upload, logoff: ok"

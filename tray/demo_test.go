@@ -61,7 +61,7 @@ func demo(in io.Reader, out io.Writer) error {
 		Open:    func(context.Context) error { _, err := fmt.Fprintln(out, "open"); return err },
 		Exit:    func() { fmt.Fprintln(out, "exit") },
 	}, pace{
-		slow: 100 * time.Millisecond, quick: 10 * time.Millisecond, after: time.Second,
+		slow: 100 * time.Millisecond, quick: 10 * time.Millisecond, after: time.Second, busy: 10 * time.Millisecond,
 		search: 50 * time.Millisecond, closing: 5 * time.Second,
 	})
 	if err == nil {

@@ -24,6 +24,9 @@ type toolkit interface {
 	separator()
 	icon(mood)
 	tooltip(string) // shown beside the pointer
+	// busy says that a person has the menu open and the system cannot bear
+	// changes of an open menu.
+	busy() bool
 }
 
 // line is an item and what it shows now.

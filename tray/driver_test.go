@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 type fakeKit struct {
 	calls []string
 	items []*fakeItem
+	open  atomic.Bool
 }
 
 type fakeItem struct {
@@ -39,6 +41,7 @@ func (k *fakeKit) add(parent item, title string) (item, <-chan struct{}) {
 }
 func (k *fakeKit) separator()       {}
 func (k *fakeKit) icon(m mood)      { k.note("icon %d", m) }
+func (k *fakeKit) busy() bool       { return k.open.Load() }
 func (k *fakeKit) tooltip(s string) { k.note("tooltip %s", s) }
 
 func (k *fakeKit) take() []string {

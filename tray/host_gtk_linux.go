@@ -48,6 +48,9 @@ func displayAnswers() bool {
 	return c.Close() == nil
 }
 
+// menuOpen has nothing to watch: GTK takes changes of an open menu.
+func menuOpen() func() bool { return nil }
+
 func iconBytes(m mood) []byte { return iconPNG(m) }
 
 func cutTooltip(s string) string { return s }

@@ -24,9 +24,10 @@ func (t *tray) host(ctx context.Context) error {
 	go func() {
 		defer close(ended)
 		runtime.LockOSThread() // never unlocked: the thread owns the library's window
+		kit := library{open: menuOpen()}
 		t.guarded(func() {
 			systray.Run(func() {
-				t.build(ctx, library{})
+				t.build(ctx, kit)
 				ready.Store(true)
 				t.show(true)
 			}, func() { t.exit(ctx) })

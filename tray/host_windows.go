@@ -34,6 +34,20 @@ func taskbar() bool {
 	return window != 0
 }
 
+// menuOpen answers a function that says whether the calling thread, which is
+// to own the library's window, is showing a menu. A line that changes then
+// loses its highlight, and with it the menu loses track of the open submenu:
+// the click on that goes nowhere.
+func menuOpen() func() bool {
+	const inMenuMode = 0x4 // GUI_INMENUMODE
+	thread := windows.GetCurrentThreadId()
+	return func() bool {
+		var info windows.GUIThreadInfo
+		info.Size = uint32(unsafe.Sizeof(info)) // SAFETY: only its size is taken.
+		return windows.GetGUIThreadInfo(thread, &info) == nil && info.Flags&inMenuMode != 0
+	}
+}
+
 func iconBytes(m mood) []byte { return iconICO(m) }
 
 // cutTooltip keeps the text within what the taskbar takes, 127 UTF-16 units

@@ -33,6 +33,8 @@ func (library) icon(m mood) {
 
 func (library) tooltip(s string) { systray.SetTooltip(s) }
 
+func (library) busy() bool { return false } // the panel has a copy of the menu
+
 // escaped is an item whose titles are shown as they are: the menu protocol
 // takes an underscore for the mark of a keyboard shortcut.
 type escaped struct{ *systray.MenuItem }

@@ -5,7 +5,9 @@ package tray
 import "github.com/getlantern/systray"
 
 // library is github.com/getlantern/systray.
-type library struct{}
+type library struct {
+	open func() bool // whether the menu is open and must be left alone; nil is never
+}
 
 func (library) add(parent item, title string) (item, <-chan struct{}) {
 	var it *systray.MenuItem
@@ -22,6 +24,8 @@ func (library) separator() { systray.AddSeparator() }
 func (library) icon(m mood) { systray.SetIcon(iconBytes(m)) }
 
 func (library) tooltip(s string) { systray.SetTooltip(cutTooltip(s)) }
+
+func (l library) busy() bool { return l.open != nil && l.open() }
 
 // escaped is an item whose titles are shown as they are.
 type escaped struct{ *systray.MenuItem }

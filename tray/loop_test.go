@@ -134,7 +134,7 @@ func withLoop(t *testing.T, jobs []control.Job, f func(s *fakeService, kit *fake
 		ctx, cancel := context.WithCancel(t.Context())
 		tr := &tray{
 			cfg:  Config{Service: s, Log: slog.New(slog.NewTextHandler(io.Discard, nil))},
-			pace: pace{slow: 5 * time.Second, quick: 200 * time.Millisecond, after: 5 * time.Second},
+			pace: pace{slow: 5 * time.Second, quick: 200 * time.Millisecond, after: 5 * time.Second, busy: 200 * time.Millisecond},
 			done: ctx.Done(), cancel: cancel,
 			presses: make(chan press, 16), commands: make(chan command, 16),
 			updates: make(chan update), shows: make(chan bool),
@@ -189,6 +189,29 @@ func TestLoopPacesLabels(t *testing.T) {
 		}
 		if got := s.take(); !slices.Equal(got, []string{"pause j1"}) {
 			t.Errorf("orders %q", got)
+		}
+	})
+}
+
+// TestOpenMenuIsLeftAlone: where the system cannot bear changes of an open
+// menu, they wait until it is closed.
+func TestOpenMenuIsLeftAlone(t *testing.T) {
+	withLoop(t, jobs(1, 1, "uploading"), func(s *fakeService, kit *fakeKit, _ func(string), _ *tray) {
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		kit.open.Store(true)
+		kit.take()
+		s.put(job(1, "paused"))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := kit.take(); len(got) > 0 {
+			t.Errorf("an open menu was changed: %q", got)
+		}
+		kit.open.Store(false)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if !has(kit, "file1  —  paused at 50 %") {
+			t.Errorf("after it was closed: %q", kit.visible())
 		}
 	})
 }

@@ -8,6 +8,7 @@ type pace struct {
 	slow    time.Duration // between changes that come by themselves
 	quick   time.Duration // between changes that follow a click
 	after   time.Duration // how long after a click changes count as following it
+	busy    time.Duration // between looks whether an open menu is closed
 	search  time.Duration // between looks for a desktop where none announces itself
 	closing time.Duration // how long the library may take to leave
 }

@@ -51,7 +51,7 @@ type Config struct {
 // goroutine will do.
 func Run(ctx context.Context, cfg Config) error {
 	return run(ctx, cfg, pace{
-		slow: slowest, quick: 200 * time.Millisecond, after: 5 * time.Second,
+		slow: slowest, quick: 200 * time.Millisecond, after: 5 * time.Second, busy: 200 * time.Millisecond,
 		search: 30 * time.Second, closing: 2 * time.Second,
 	})
 }
@@ -170,6 +170,10 @@ func (t *tray) loop(ctx context.Context, d *driver) {
 			t.order(d, p)
 		case <-due.C:
 			if !there || !dirty {
+				continue
+			}
+			if d.kit.busy() {
+				due.Reset(t.pace.busy)
 				continue
 			}
 			t.orderWaiting(d)

@@ -177,7 +177,9 @@ func drain(cause error, rec *portshare.Record, queue *transfer.Queue, server *co
 	log.Info("draining")
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
-	return errors.Join(cause, rec.Drain(), queue.Drain(ctx), server.Shutdown(ctx), rec.Withdraw())
+	err := errors.Join(cause, rec.Drain(), queue.Drain(ctx), server.Shutdown(ctx), rec.Withdraw())
+	log.Info("drained: what was accepted is safe", "error", err) // at a logoff Windows may end the process any time now
+	return err
 }
 
 // join adds the error of a deferred call to *err.
