@@ -115,8 +115,17 @@ func (s *Server) open(l net.Listener) (programs, browsers *http.Server, split *s
 	s.servers = []*http.Server{programs, browsers}
 	return programs, browsers, &splitter{
 		listener: l, tls: newQueue(l.Addr()), plain: newQueue(l.Addr()),
-		crowd: s.crowd, wait: firstByte,
+		crowd: s.crowd, wait: firstByte, foreign: s.otherUser,
 	}, nil
+}
+
+// otherUser tells whether another user connects, where the system can say so.
+func (s *Server) otherUser(c net.Conn) bool {
+	if !foreignUser(c) {
+		return false
+	}
+	s.noise.Do(func() { s.config.Log.Warn("closed a connection of another user to the control port") })
+	return true
 }
 
 // fit refuses to serve in any way that would be unsafe.

@@ -86,8 +86,10 @@ func (q *queue) Accept() (net.Conn, error) {
 func (q *queue) Addr() net.Addr { return q.addr }
 func (q *queue) Close() error   { q.close(); return nil }
 
-// splitter accepts for both faces. The first byte must come within wait.
+// splitter accepts for both faces. The first byte must come within wait. Foreign
+// says who is sent away before that.
 type splitter struct {
+	foreign    func(net.Conn) bool
 	listener   net.Listener
 	tls, plain *queue
 	crowd      *crowd
@@ -124,6 +126,10 @@ func passing(err error) bool {
 }
 
 func (s *splitter) sort(c *conn) {
+	if s.foreign(c.Conn) {
+		_ = c.Close()
+		return
+	}
 	var first [1]byte
 	_ = c.Conn.SetReadDeadline(time.Now().Add(s.wait))
 	if _, err := io.ReadFull(c.Conn, first[:]); err != nil {
