@@ -220,6 +220,7 @@ func (c *Client) frame(f frame) error {
 	case f.kind == frameForget:
 		return c.forget(f.body)
 	case f.kind == frameTrim:
+		c.link.trim()
 		return nil
 	}
 	return fmt.Errorf("control frame %d", f.kind)
@@ -238,7 +239,7 @@ func (c *Client) extent(f frame) error {
 	}
 	if e.half == incoming {
 		c.link.mu.Lock()
-		c.link.theirs[e.segment] = &foreign{number: e.segment, seg: seg}
+		c.link.theirs[e.segment] = &foreign{number: e.segment, seg: seg, dropped: func() { go c.forgotten(e.segment) }}
 		c.link.mu.Unlock()
 	}
 	if err := c.link.conn.write(frameMapped, le.AppendUint32(nil, e.segment)); err != nil {
@@ -265,6 +266,11 @@ func (c *Client) forget(body []byte) error {
 	f.forgotten = true
 	c.link.dropForeign(f)
 	return nil
+}
+
+// forgotten tells the engine that an incoming extent is unmapped here.
+func (c *Client) forgotten(number uint32) {
+	_ = c.link.conn.write(frameForget, le.AppendUint32(nil, number))
 }
 
 // open serves or refuses a session that somebody opens to this companion. The

@@ -209,10 +209,11 @@ func (s *Session) gotStarved(r *record) error {
 }
 
 func (l *link) gotRelease(r *record) error {
-	session, err := l.mem.give(r.location())
+	e, session, err := l.mem.give(r.location())
 	if err != nil {
 		return err
 	}
+	l.emptied(e)
 	l.fed()
 	if s := l.sessions[session]; s != nil && session != 0 {
 		return s.credited(1)

@@ -163,7 +163,7 @@ func (e *Engine) accept() {
 			}
 			continue
 		}
-		m := &member{e: e, conn: c, peer: p, since: time.Now(), unmapped: map[uint32]*shm.Segment{}}
+		m := &member{e: e, conn: c, peer: p, since: time.Now(), unmapped: map[uint32]*shm.Segment{}, leaving: map[uint32]int64{}}
 		e.wg.Go(m.run)
 	}
 }
@@ -249,6 +249,51 @@ func (e *Engine) charge(m *member, n int64) bool {
 	m.bytes += n
 	e.directory.resize(m.index, m.bytes)
 	return true
+}
+
+// chargeSoon is charge; when the budget is spent it asks everybody for what they
+// don't use and waits a moment for it.
+func (e *Engine) chargeSoon(m *member, n int64) bool {
+	if n > e.opts.Budget {
+		return false
+	}
+	patience := time.NewTimer(trimTime)
+	defer patience.Stop()
+	for first := true; !e.charge(m, n); first = false {
+		e.mu.Lock()
+		changed := e.changed
+		e.mu.Unlock()
+		if first {
+			e.trim()
+		}
+		select {
+		case <-changed:
+		case <-m.link.done:
+			return false
+		case <-patience.C:
+			return e.charge(m, n)
+		}
+	}
+	return true
+}
+
+// trimTime is how long the others have to give back what they don't use.
+const trimTime = 500 * time.Millisecond
+
+// trim makes everybody give back the extents that are empty.
+func (e *Engine) trim() {
+	e.mu.Lock()
+	var all []*member
+	for _, m := range e.members {
+		if m.registered() {
+			all = append(all, m)
+		}
+	}
+	e.mu.Unlock()
+	for _, m := range all {
+		m.link.trim()
+		_ = m.conn.write(frameTrim, nil)
+	}
 }
 
 // refund is the opposite of charge.

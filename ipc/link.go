@@ -19,6 +19,8 @@ type host interface {
 	open(s *Session, o opening) *closing
 	// grow asks for an extent of this side's half that holds n bytes in a row.
 	grow(l *link, n int)
+	// parting is told of an extent of this side's half before it is given back.
+	parting(number uint32, seg *shm.Segment)
 	// dead is called once, without locks, when nothing more will come.
 	dead(l *link, err error)
 }
@@ -82,21 +84,23 @@ type link struct {
 	gone    bool        // the lane is unmapped
 	short   atomic.Bool // somebody waits for room, or backlog isn't empty
 
-	mu       sync.Mutex
-	err      error // why the link is dead
-	done     chan struct{}
-	sessions map[uint32]*Session
-	nextID   uint32
-	lastPeer uint32 // the newest number the other side has opened
-	mem      memory
-	theirs   map[uint32]*foreign
-	wanting  bool // an extent was asked for
-	starving []*allocation
-	room     chan struct{}
-	offered  fifo[*Session] // opened by the other side, for Accept
-	offer    chan struct{}
-	leased   int        // bytes of messages that this side has not released
-	messages []*Message // to be used again
+	mu          sync.Mutex
+	err         error // why the link is dead
+	done        chan struct{}
+	sessions    map[uint32]*Session
+	nextID      uint32
+	lastPeer    uint32 // the newest number the other side has opened
+	mem         memory
+	theirs      map[uint32]*foreign
+	wanting     bool // an extent was asked for
+	shrinking   bool // shrinkTimer runs
+	shrinkTimer *time.Timer
+	starving    []*allocation
+	room        chan struct{}
+	offered     fifo[*Session] // opened by the other side, for Accept
+	offer       chan struct{}
+	leased      int        // bytes of messages that this side has not released
+	messages    []*Message // to be used again
 
 	dispatching bool    // the leader holds mu for a record
 	stirred     []*flow // to be run by the leader when the batch is through
@@ -123,6 +127,8 @@ func newLink(c linkConfig) (*link, error) {
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.watch = time.AfterFunc(time.Hour, l.look)
 	l.watch.Stop()
+	l.shrinkTimer = time.AfterFunc(time.Hour, l.shrink)
+	l.shrinkTimer.Stop()
 	l.rx.wake.Swap(doorbell)
 	return l, nil
 }
@@ -213,6 +219,7 @@ func (l *link) lastWords() {
 // caller leads.
 func (l *link) takeDown() {
 	l.watch.Stop()
+	l.shrinkTimer.Stop()
 	l.txMu.Lock()
 	l.gone = true
 	l.txMu.Unlock()
@@ -251,6 +258,9 @@ func (l *link) dropForeign(f *foreign) {
 		_ = f.seg.Close()
 		f.seg = nil
 		delete(l.theirs, f.number)
+		if f.dropped != nil && l.err == nil {
+			f.dropped()
+		}
 	}
 }
 

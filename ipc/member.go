@@ -38,6 +38,7 @@ type member struct {
 	next     uint32
 	unmapped map[uint32]*shm.Segment // incoming extents that the companion has not mapped yet
 	left     bool                    // it is gone
+	leaving  map[uint32]int64        // sizes of incoming extents that the companion shall unmap
 	growing  bool                    // it asked for an outgoing extent
 }
 
@@ -246,7 +247,8 @@ func (m *member) enlist(half uint32, seg *shm.Segment) (uint32, bool) {
 	if m.link.err != nil {
 		return 0, false
 	}
-	m.link.theirs[m.next] = &foreign{number: m.next, seg: seg}
+	size := int64(seg.Size())
+	m.link.theirs[m.next] = &foreign{number: m.next, seg: seg, dropped: func() { go m.e.refund(m, size) }}
 	return m.next, true
 }
 
@@ -353,7 +355,7 @@ func (m *member) answered() {
 // enlarge adds an extent that can hold n bytes in a row.
 func (m *member) enlarge(half uint32, n int) error {
 	size := extentFor(n, m.e.opts.Unit)
-	if !m.e.charge(m, int64(size)) {
+	if !m.e.chargeSoon(m, int64(size)) {
 		return fmt.Errorf("%w: the budget of %d bytes is spent", ErrNoMemory, m.e.opts.Budget)
 	}
 	if _, err := m.extent(half, size); err != nil {
@@ -380,6 +382,14 @@ func (m *member) forget(body []byte) error {
 	if err != nil {
 		return err
 	}
+	m.mu.Lock()
+	size, parted := m.leaving[number]
+	delete(m.leaving, number)
+	m.mu.Unlock()
+	if parted {
+		m.e.refund(m, size)
+		return nil
+	}
 	l := m.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -388,9 +398,7 @@ func (m *member) forget(body []byte) error {
 		return fmt.Errorf("forgets segment %d, which is none of its own", number)
 	}
 	f.forgotten = true
-	size := int64(f.seg.Size())
 	l.dropForeign(f)
-	go m.e.refund(m, size)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package ipc
 import (
 	"fmt"
 	"math/bits"
+	"time"
 
 	"berth/internal/shm"
 )
@@ -32,10 +33,11 @@ type extent struct {
 	seg    *shm.Segment
 	buddy  *buddy
 	look   [lookOrders][]int32
-	cached int     // units on the look-aside lists
-	block  []block // by first unit
-	held   int     // allocations that a parcel of this process points to
-	sent   int     // allocations that the peer has to give back
+	cached int       // units on the look-aside lists
+	block  []block   // by first unit
+	held   int       // allocations that a parcel of this process points to
+	sent   int       // allocations that the peer has to give back
+	idle   time.Time // since when it has been empty
 	closed bool
 }
 
@@ -69,23 +71,23 @@ func (m *memory) take(n int) (*extent, int, bool) {
 
 // give takes an allocation back that the peer says it has read. Everything in l
 // is the peer's claim.
-func (m *memory) give(l location) (session uint32, err error) {
-	e := m.find(l.segment)
+func (m *memory) give(l location) (e *extent, session uint32, err error) {
+	e = m.find(l.segment)
 	if e == nil {
-		return 0, fmt.Errorf("release in segment %d, which is none of ours", l.segment)
+		return nil, 0, fmt.Errorf("release in segment %d, which is none of ours", l.segment)
 	}
 	at := l.offset / uint64(m.unit)
 	if l.offset%uint64(m.unit) != 0 || at >= uint64(len(e.block)) {
-		return 0, fmt.Errorf("release at offset %d of an extent of %d units", l.offset, len(e.block))
+		return nil, 0, fmt.Errorf("release at offset %d of an extent of %d units", l.offset, len(e.block))
 	}
 	b := &e.block[at]
 	if b.state != blockSent || b.generation != l.generation {
-		return 0, fmt.Errorf("release of generation %d at offset %d, which has generation %d and state %d",
+		return nil, 0, fmt.Errorf("release of generation %d at offset %d, which has generation %d and state %d",
 			l.generation, l.offset, b.generation, b.state)
 	}
 	e.sent--
 	e.free(int(at))
-	return b.session, nil
+	return e, b.session, nil
 }
 
 // couldHold says whether n bytes would fit if nothing were in use.
@@ -182,8 +184,9 @@ func lookOrder(n int) int {
 type foreign struct {
 	number    uint32
 	seg       *shm.Segment
-	leases    int  // messages of this process that point into it
-	forgotten bool // to be unmapped with the last lease
+	leases    int    // messages of this process that point into it
+	forgotten bool   // to be unmapped with the last lease
+	dropped   func() // called with the link's mu held when it is unmapped on a living link
 }
 
 // slice is the memory that a location of the peer names, once everything about

@@ -45,6 +45,7 @@ func (p *Parcel) Release() {
 		e.held--
 		e.free(p.at)
 		l.dropExtent(e)
+		l.emptied(e)
 		l.fed()
 	}
 	l.recycle(p)
@@ -194,8 +195,9 @@ func (l *link) grown(number uint32, seg *shm.Segment) {
 		_ = seg.Close()
 		return
 	}
-	l.mem.add(number, seg)
+	e := l.mem.add(number, seg)
 	l.fed()
+	l.emptied(e)
 	if len(l.starving) > 0 {
 		l.grow(l.starving[0].n)
 	}

@@ -183,8 +183,9 @@ func (l *link) unsend(s *Session, r *record) {
 		return
 	}
 	loc := r.location()
-	if _, err := l.mem.give(loc); err == nil {
-		l.dropExtent(l.mem.find(loc.segment))
+	if e, _, err := l.mem.give(loc); err == nil {
+		l.dropExtent(e)
+		l.emptied(e)
 		l.fed()
 	}
 }
