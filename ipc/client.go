@@ -20,6 +20,7 @@ type Client struct {
 
 	mu        sync.Mutex
 	handlers  map[string]Handler
+	trusting  map[string]bool
 	accepting bool
 }
 
@@ -134,10 +135,10 @@ func newClient(conn conn, pid int, name string, f frame) (*Client, error) {
 		closeSegments(dir, lane)
 		return nil, err
 	}
-	c := &Client{name: name, directory: dir, handlers: map[string]Handler{}, served: make(chan struct{})}
+	c := &Client{name: name, directory: dir, handlers: map[string]Handler{}, trusting: map[string]bool{}, served: make(chan struct{})}
 	c.link, err = newLink(linkConfig{
 		peer: "the engine", pid: pid, companion: true, slots: w.slots, unit: int(w.unit), window: int(w.window),
-		largest: int(w.largest), lane: lane, events: eventsFrom(f.handles), conn: conn, host: c,
+		largest: int(w.largest), whole: int(w.whole), lane: lane, events: eventsFrom(f.handles), conn: conn, host: c,
 	})
 	if err != nil {
 		closeSegments(dir, lane)
@@ -180,7 +181,17 @@ func (c *Client) Open(ctx context.Context, address string, header []byte) (*Sess
 	if err != nil {
 		return nil, err
 	}
-	return c.link.openSession(ctx, opening{address, "", header}, name, service)
+	return c.link.openSession(ctx, opening{address: address, from: "", header: header}, name, service)
+}
+
+// OpenTrusted is Open towards a part of the same program, which must agree by
+// HandleTrusted; otherwise it is Open.
+func (c *Client) OpenTrusted(ctx context.Context, address string, header []byte) (*Session, error) {
+	name, service, err := splitAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	return c.link.openSession(ctx, opening{address: address, header: header, trusted: true}, name, service)
 }
 
 // Alloc waits for a parcel of n bytes in the own block until ctx ends.
@@ -194,6 +205,17 @@ func (c *Client) Handle(service string, h Handler) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.handlers[service] = h
+	c.trusting[service] = false
+}
+
+// HandleTrusted is Handle for a service whose callers are parts of the same program:
+// who opens it by OpenTrusted gets large parcels across in a time that does not
+// depend on their size, and could go on writing to them.
+func (c *Client) HandleTrusted(service string, h Handler) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handlers[service] = h
+	c.trusting[service] = true
 }
 
 // Companions lists who is registered with the engine now, this one included.
@@ -233,13 +255,21 @@ func (c *Client) extent(f frame) error {
 		closeHandles(f.handles)
 		return err
 	}
-	seg, err := shm.OpenSegment(f.handles[0], int(e.size), shm.ReadWrite)
+	access := shm.ReadWrite
+	if e.half != outgoing {
+		access = shm.ReadOnly
+	}
+	seg, err := shm.OpenSegment(f.handles[0], int(e.size), access)
 	if err != nil {
 		return err
 	}
-	if e.half == incoming {
+	if e.half != outgoing {
+		theirs := &foreign{number: e.segment, seg: seg, passed: e.half == passed}
+		if e.half == incoming {
+			theirs.dropped = func() { go c.forgotten(e.segment) }
+		}
 		c.link.mu.Lock()
-		c.link.theirs[e.segment] = &foreign{number: e.segment, seg: seg, dropped: func() { go c.forgotten(e.segment) }}
+		c.link.theirs[e.segment] = theirs
 		c.link.mu.Unlock()
 	}
 	if err := c.link.conn.write(frameMapped, le.AppendUint32(nil, e.segment)); err != nil {
@@ -283,6 +313,7 @@ func (c *Client) open(s *Session, o opening) *closing {
 	s.service = service
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	s.trusted = s.trusted && c.trusting[service]
 	if h := c.handlers[service]; h != nil {
 		go run(h, s)
 		return nil

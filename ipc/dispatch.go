@@ -91,17 +91,17 @@ func (l *link) gotOpen(r *record) error {
 	s.limit = int(min(r.argument(), 1<<16))
 	s.credit, s.accepted = s.limit, true
 	s.peer, s.header = o.from, o.header
+	s.trusted = r.flags()&flagTrusted != 0
 	if len(l.sessions) > maxSessions {
 		why = &closing{closeQuota, "too many sessions are open"}
 	} else {
-		rec := newRecord(kindOpened, 0, id, uint32(l.window))
 		// The service can't send before mu is free: the answer goes first.
 		why = l.host.open(s, o)
 		if s.joining {
 			return nil
 		}
 		if why == nil {
-			l.post(&rec)
+			l.postOpened(s)
 			return nil
 		}
 	}
@@ -110,6 +110,19 @@ func (l *link) gotOpen(r *record) error {
 	l.post(&rec)
 	s.closed = true
 	return nil
+}
+
+// postOpened accepts s. The caller holds mu.
+func (l *link) postOpened(s *Session) {
+	r := newRecord(kindOpened, trustFlag(s.trusted), s.id, uint32(l.window))
+	l.post(&r)
+}
+
+func trustFlag(trusted bool) uint8 {
+	if trusted {
+		return flagTrusted
+	}
+	return 0
 }
 
 func (l *link) readOpening(r *record) (opening, error) {
@@ -135,6 +148,7 @@ func (s *Session) gotOpened(r *record) error {
 		return fmt.Errorf("session %d was opened with window %d, accepted before: %v", s.id, r.argument(), s.accepted)
 	}
 	s.accepted = true
+	s.trusted = r.flags()&flagTrusted != 0
 	s.limit = int(min(r.argument(), 1<<16))
 	s.credit = s.limit
 	s.l.notify(s.sendable)
@@ -148,9 +162,11 @@ func (s *Session) gotMessage(r *record) error {
 	}
 	m := l.newMessage()
 	if err := m.fill(l, r); err != nil {
+		l.unlease(m)
 		return err
 	}
 	if s.pending++; s.pending > l.window {
+		l.unlease(m)
 		return fmt.Errorf("%d messages under way in session %d, the window is %d", s.pending, s.id, l.window)
 	}
 	m.s = s
@@ -169,17 +185,46 @@ func (s *Session) gotMessage(r *record) error {
 	return nil
 }
 
+// unlease gives up a message that broke the protocol.
+func (l *link) unlease(m *Message) {
+	if m.from != nil {
+		m.from.leases--
+		l.leased -= len(m.data)
+		m.from = nil
+	}
+}
+
 func (m *Message) fill(l *link, r *record) (err error) {
-	m.flags, m.correlation = r.flags()&(flagRequest|flagReply|flagEnd), r.argument()
+	m.flags, m.correlation = r.flags()&(flagRequest|flagReply|flagEnd|flagWhole), r.argument()
 	if r.flags()&flagInline == 0 {
 		m.loc = r.location()
-		m.data, m.from, err = l.resolve(r)
+		if m.data, m.from, err = l.resolve(r); err != nil {
+			return err
+		}
 		l.leased += len(m.data)
-		return err
+		return m.takeWhole(l)
 	}
+	m.flags &^= flagWhole
 	b, err := r.inline()
 	m.data = m.inline[:copy(m.inline[:], b)]
 	return err
+}
+
+// takeWhole makes a segment that came whole this message's own: it is unmapped with it.
+func (m *Message) takeWhole(l *link) error {
+	f := m.from
+	whole := m.flags&flagWhole != 0
+	if l.companion && whole != f.passed {
+		return fmt.Errorf("segment %d passed: %v, in a message with whole: %v", f.number, f.passed, whole)
+	}
+	if !whole {
+		return nil
+	}
+	if m.loc.offset != 0 || f.leases != 1 || l.whole == 0 || !l.companion && len(m.data) < l.whole {
+		return fmt.Errorf("segment %d can't be passed whole: offset %d, %d bytes, %d leases", f.number, m.loc.offset, len(m.data), f.leases)
+	}
+	f.forgotten = true
+	return nil
 }
 
 // gotReply gives m to the call that waits for it; a call that was given up is nobody's.
@@ -209,12 +254,16 @@ func (s *Session) gotStarved(r *record) error {
 }
 
 func (l *link) gotRelease(r *record) error {
-	e, session, err := l.mem.give(r.location())
-	if err != nil {
-		return err
+	session, ok := l.returned(r.location())
+	if !ok {
+		var e *extent
+		var err error
+		if e, session, err = l.mem.give(r.location()); err != nil {
+			return err
+		}
+		l.emptied(e)
+		l.fed()
 	}
-	l.emptied(e)
-	l.fed()
 	if s := l.sessions[session]; s != nil && session != 0 {
 		return s.credited(1)
 	}

@@ -58,9 +58,9 @@
 //	 4 welcome  companion  version u16, zero u16, directory index u32,     directory,
 //	                       generation u32, slots u32, unit u32, window     lane (and on
 //	                       u32, directory bytes u64, lane bytes u64,       Windows: up
-//	                       largest parcel u64                              event, down event)
+//	                       largest parcel u64, whole u64                   event, down event)
 //	 5 extent   companion  segment u32, half u32 (0 outgoing, 1            the extent
-//	                       incoming), size u64
+//	                       incoming, 2 passed), size u64
 //	 6 mapped   engine     segment u32 (0: directory and lane)             -
 //	 7 registered companion empty: the directory shows this companion       -
 //	 8 want     engine     size u64: an outgoing extent for such a parcel  -
@@ -131,7 +131,8 @@
 //	off len
 //	 0   4  turn
 //	 4   1  kind
-//	 5   1  flags: 1 request, 2 reply, 4 end of stream, 8 inline, 16 whole segment
+//	 5   1  flags: 1 request, 2 reply, 4 end of stream, 8 inline, 16 whole segment,
+//	        32 trusted
 //	 6   2  length of inline data (0 to 48)
 //	 8   4  session: odd numbers are opened by the companion, even ones by the engine
 //	12   4  argument
@@ -158,6 +159,22 @@
 // back. Each side closes a session once; its number is never used again. What was
 // sent before a close is still delivered. Close codes: 0 done, 1 no such address,
 // 2 refused, 3 peer gone, 4 quota, 5 canceled, 6 no memory.
+//
+// # Whole segments
+//
+// Between two companions the engine copies a message into the incoming half of the
+// receiver. A parcel of at least "whole" bytes (welcome; 0: never, where the system
+// can't seal) that fills an outgoing extent alone is passed instead: the sender
+// unmaps the extent and sends the message with flag 16, and the extent is its no
+// more. The engine seals it against every writer (F_SEAL_WRITE; a sender that still
+// has it mapped a second later is dropped), passes it to the receiver in an extent
+// frame of half 2 and, when that is mapped, as a message with flag 16 over its whole
+// length. The release of the receiver ends it; the sender gets its credit as a
+// credit record.
+//
+// In a trusted session (flag 32 in both open and opened: both programs ask for it by
+// name) the engine seals with F_SEAL_FUTURE_WRITE and waits for nobody: the sender
+// may unmap late, and could write until it has.
 //
 // # Addresses
 //

@@ -128,7 +128,7 @@ func (e *Engine) Open(ctx context.Context, address string, header []byte) (*Sess
 	if m == nil || !m.registered() {
 		return nil, fmt.Errorf("%w: no companion %q is registered", ErrAddress, name)
 	}
-	return m.link.openSession(ctx, opening{address, Controller, header}, name, service)
+	return m.link.openSession(ctx, opening{address: address, from: Controller, header: header}, name, service)
 }
 
 // Close drops every companion and gives all memory back.

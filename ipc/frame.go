@@ -32,6 +32,7 @@ const (
 const (
 	outgoing = 0 // allocated by the companion
 	incoming = 1 // allocated by the engine
+	passed   = 2 // one parcel from another companion, for reading
 )
 
 var errShort = errors.New("a frame of wrong length")
@@ -104,28 +105,29 @@ func decodeRefusal(b []byte) (refusal, error) {
 type welcome struct {
 	version                                uint16
 	index, generation, slots, unit, window uint32
-	directory, lane, largest               uint64
+	directory, lane, largest, whole        uint64
 }
 
 func (w welcome) encode() []byte {
-	b := le.AppendUint16(make([]byte, 0, 48), w.version)
+	b := le.AppendUint16(make([]byte, 0, 56), w.version)
 	b = le.AppendUint16(b, 0)
 	for _, v := range []uint32{w.index, w.generation, w.slots, w.unit, w.window} {
 		b = le.AppendUint32(b, v)
 	}
 	b = le.AppendUint64(b, w.directory)
 	b = le.AppendUint64(b, w.lane)
-	return le.AppendUint64(b, w.largest)
+	b = le.AppendUint64(b, w.largest)
+	return le.AppendUint64(b, w.whole)
 }
 
 func decodeWelcome(b []byte) (welcome, error) {
-	if len(b) != 48 {
+	if len(b) != 56 {
 		return welcome{}, errShort
 	}
 	w := welcome{
 		version: le.Uint16(b), index: le.Uint32(b[4:]), generation: le.Uint32(b[8:]),
 		slots: le.Uint32(b[12:]), unit: le.Uint32(b[16:]), window: le.Uint32(b[20:]),
-		directory: le.Uint64(b[24:]), lane: le.Uint64(b[32:]), largest: le.Uint64(b[40:]),
+		directory: le.Uint64(b[24:]), lane: le.Uint64(b[32:]), largest: le.Uint64(b[40:]), whole: le.Uint64(b[48:]),
 	}
 	if !powerOfTwo(w.slots) || w.slots > maxSlots || !powerOfTwo(w.unit) || w.unit < minUnit || w.window == 0 ||
 		w.lane < laneHead+2*uint64(w.slots)*recordSize || w.directory < directorySize {
@@ -150,7 +152,7 @@ func decodeExtent(b []byte) (extentFrame, error) {
 		return extentFrame{}, errShort
 	}
 	e := extentFrame{le.Uint32(b), le.Uint32(b[4:]), le.Uint64(b[8:])}
-	if e.half > incoming || e.segment == 0 || e.size == 0 || e.size > 1<<40 {
+	if e.half > passed || e.segment == 0 || e.size == 0 || e.size > 1<<40 {
 		return extentFrame{}, errors.New("an impossible extent")
 	}
 	return e, nil

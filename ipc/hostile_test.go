@@ -22,7 +22,7 @@ func FuzzControlFrames(f *testing.F) {
 	f.Add(welcome{version: Version, slots: 256, unit: 4096, window: 64, directory: directorySize, lane: 36864, largest: 1}.encode())
 	f.Add(extentFrame{1, outgoing, 4096}.encode())
 	f.Add(refusal{1, 2, "no"}.encode())
-	f.Add(opening{"a/b", "c", []byte("h")}.encode())
+	f.Add(opening{address: "a/b", from: "c", header: []byte("h")}.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if h, err := decodeHello(b); err == nil && h.version == Version && !bytes.Equal(h.encode(), b) && b[10]|b[11] == 0 {
 			t.Errorf("hello %+v was made from %x", h, b)
@@ -149,7 +149,7 @@ func greedy(ctx context.Context, s *Session) {
 func (l *link) openUnanswered(address string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	s, err := l.openSession(ctx, opening{address, "", nil}, "x", "y")
+	s, err := l.openSession(ctx, opening{address: address, from: "", header: nil}, "x", "y")
 	if !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("opened %v, %w", s, err)
 	}

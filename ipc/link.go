@@ -39,6 +39,7 @@ type linkConfig struct {
 	slots        uint32
 	unit, window int
 	largest      int
+	whole        int // parcels to companions from this size on travel as whole segments; 0: never
 	lane         *shm.Segment
 	events       []uintptr // Windows only
 	conn         conn
@@ -92,8 +93,9 @@ type link struct {
 	lastPeer    uint32 // the newest number the other side has opened
 	mem         memory
 	theirs      map[uint32]*foreign
-	wanting     bool // an extent was asked for
-	shrinking   bool // shrinkTimer runs
+	passages    map[uint32]*passage // in the engine: whole segments passed to this companion
+	wanting     bool                // an extent was asked for
+	shrinking   bool                // shrinkTimer runs
 	shrinkTimer *time.Timer
 	starving    []*allocation
 	room        chan struct{}
@@ -112,7 +114,7 @@ func newLink(c linkConfig) (*link, error) {
 	up, down := laneRings(c.lane.Bytes(), c.slots)
 	l := &link{
 		linkConfig: c, done: make(chan struct{}), vacant: make(chan struct{}, 1), room: make(chan struct{}, 1), offer: make(chan struct{}, 1),
-		sessions: map[uint32]*Session{}, theirs: map[uint32]*foreign{}, mem: memory{unit: c.unit},
+		sessions: map[uint32]*Session{}, theirs: map[uint32]*foreign{}, passages: map[uint32]*passage{}, mem: memory{unit: c.unit},
 	}
 	rx, tx := up, down
 	l.nextID = 2

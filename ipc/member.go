@@ -191,7 +191,7 @@ func (m *member) build(out, in int) ([]*shm.Segment, error) {
 	o := m.e.opts
 	m.link, err = newLink(linkConfig{
 		peer: m.name, pid: m.peer.pid, slots: defaultSlots, unit: o.Unit, window: o.Window,
-		largest: o.Largest, lane: lane, events: own, conn: m.conn, host: m,
+		largest: o.Largest, whole: wholeFrom(), lane: lane, events: own, conn: m.conn, host: m,
 	})
 	if err != nil {
 		_ = lane.Close()
@@ -200,7 +200,7 @@ func (m *member) build(out, in int) ([]*shm.Segment, error) {
 	w := welcome{
 		version: Version, index: m.index, generation: m.e.directory.generation(m.index), slots: defaultSlots,
 		unit: uint32(o.Unit), window: uint32(o.Window), directory: uint64(m.e.directory.seg.Size()),
-		lane: uint64(lane.Size()), largest: uint64(o.Largest),
+		lane: uint64(lane.Size()), largest: uint64(o.Largest), whole: uint64(wholeFrom()),
 	}
 	grants := append([]grant{shareRead(m.e.directory.seg), share(lane)}, events...)
 	if err := m.conn.write(frameWelcome, w.encode(), grants...); err != nil {
@@ -226,7 +226,11 @@ func (m *member) extent(half uint32, size int) (*shm.Segment, error) {
 		_ = seg.Close()
 		return nil, fmt.Errorf("%w: %s", ErrPeer, m.name)
 	}
-	return seg, m.conn.write(frameExtent, extentFrame{number, half, uint64(seg.Size())}.encode(), share(seg))
+	g := share(seg)
+	if half == incoming {
+		g = shareRead(seg)
+	}
+	return seg, m.conn.write(frameExtent, extentFrame{number, half, uint64(seg.Size())}.encode(), g)
 }
 
 // enlist numbers a segment and says who looks after it from now on; false when the
@@ -309,6 +313,9 @@ func (m *member) mapped(body []byte) error {
 	}
 	m.link.mu.Lock()
 	defer m.link.mu.Unlock()
+	if m.link.arrived(number) {
+		return nil
+	}
 	f := m.link.theirs[number]
 	if f == nil || f.seg == nil {
 		return fmt.Errorf("mapped segment %d, which was never passed", number)
@@ -409,6 +416,7 @@ func (m *member) open(s *Session, o opening) *closing {
 		return &closing{closeAddress, "not an address"}
 	}
 	s.peer, s.service = m.name, service
+	s.trusted = s.trusted && name != Controller
 	if name != Controller {
 		s.joining = true
 		m.e.wg.Go(func() { m.connect(s, o, name) })

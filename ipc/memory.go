@@ -100,6 +100,16 @@ func (m *memory) couldHold(n int) bool {
 	return false
 }
 
+// remove takes an extent out of the half.
+func (m *memory) remove(e *extent) {
+	for i, other := range m.extents {
+		if e == other {
+			m.extents = append(m.extents[:i], m.extents[i+1:]...)
+			return
+		}
+	}
+}
+
 func (m *memory) find(number uint32) *extent {
 	for _, e := range m.extents {
 		if e.number == number {
@@ -186,6 +196,7 @@ type foreign struct {
 	seg       *shm.Segment
 	leases    int    // messages of this process that point into it
 	forgotten bool   // to be unmapped with the last lease
+	passed    bool   // a whole segment from another companion
 	dropped   func() // called with the link's mu held when it is unmapped on a living link
 }
 

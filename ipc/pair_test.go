@@ -137,7 +137,7 @@ func TestLaneUnderTheRaceDetector(t *testing.T) {
 
 func callLoop(t *testing.T, l *link, g, rounds int) {
 	ctx := testContext(t)
-	s, err := l.openSession(ctx, opening{"controller/echo", "", nil}, Controller, "echo")
+	s, err := l.openSession(ctx, opening{address: "controller/echo", from: "", header: nil}, Controller, "echo")
 	if err != nil {
 		t.Error(err)
 		return
@@ -168,7 +168,7 @@ func callLoop(t *testing.T, l *link, g, rounds int) {
 func streamLoop(t *testing.T, l *link, rounds int) {
 	ctx := testContext(t)
 	for i := range rounds {
-		s, err := l.openSession(ctx, opening{"c/digest", "", nil}, "c", "digest")
+		s, err := l.openSession(ctx, opening{address: "c/digest", from: "", header: nil}, "c", "digest")
 		if err != nil {
 			t.Error(err)
 			return
@@ -207,7 +207,7 @@ func streamLoop(t *testing.T, l *link, rounds int) {
 func TestCancelledWaitsLeaveNothingBehind(t *testing.T) {
 	engine, companion := heapPair(t, 8, testHost{func(ctx context.Context, _ *Session) { <-ctx.Done() }}, testHost{})
 	ctx := testContext(t)
-	s, err := companion.openSession(ctx, opening{"controller/x", "", nil}, Controller, "x")
+	s, err := companion.openSession(ctx, opening{address: "controller/x", from: "", header: nil}, Controller, "x")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ type Parcel struct {
 	ext    *extent // nil: the bytes travel inside the record
 	at     int
 	data   []byte
+	whole  bool // it has its extent to itself
 	inline [maxInline]byte
 }
 
@@ -53,7 +54,7 @@ func (p *Parcel) Release() {
 
 // recycle keeps p for the next allocation. The caller holds mu.
 func (l *link) recycle(p *Parcel) {
-	p.ext, p.data = nil, nil
+	p.ext, p.data, p.whole = nil, nil, false
 	l.parcels = append(l.parcels, p)
 }
 
@@ -88,6 +89,7 @@ func (l *link) take(n int) *Parcel {
 // frees memory, first come first served among those whose wish can be met.
 type allocation struct {
 	n      int
+	whole  bool
 	parcel *Parcel
 	denied bool
 	ch     chan struct{}
@@ -115,6 +117,12 @@ func (l *link) tryAlloc(n int) (*Parcel, error) {
 
 // alloc waits for memory until ctx ends.
 func (l *link) alloc(ctx context.Context, n int) (*Parcel, error) {
+	return l.allocFor(ctx, n, false)
+}
+
+// allocFor is alloc for a parcel that goes to another companion, or to the engine.
+func (l *link) allocFor(ctx context.Context, n int, relayed bool) (*Parcel, error) {
+	whole := relayed && l.whole > 0 && n >= l.whole
 	if n < 0 || n > l.largest {
 		return nil, fmt.Errorf("%w: %d bytes, the largest parcel is %d; send it as a stream", ErrTooLarge, n, l.largest)
 	}
@@ -123,26 +131,32 @@ func (l *link) alloc(ctx context.Context, n int) (*Parcel, error) {
 		l.mu.Unlock()
 		return nil, l.err
 	}
-	if p := l.take(n); p != nil {
+	if p := l.takeAs(n, whole); p != nil {
 		l.mu.Unlock()
 		return p, nil
 	}
-	a := &allocation{n: n, ch: make(chan struct{}, 1)}
+	a := &allocation{n: n, whole: whole, ch: make(chan struct{}, 1)}
 	l.starving = append(l.starving, a)
 	l.grow(n)
 	l.mu.Unlock()
 	err := l.await(ctx, a, a.ch)
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if a.parcel != nil {
-		return a.parcel, nil
+	p := a.parcel
+	if p == nil {
+		l.giveUp(a)
 	}
-	l.giveUp(a)
-	if a.denied {
-		return nil, fmt.Errorf("%w: %d bytes, and the engine has no more to give", ErrNoMemory, n)
-	}
+	denied := a.denied
 	if err == nil {
 		err = l.err
+	}
+	l.mu.Unlock()
+	switch {
+	case p != nil:
+		return p, nil
+	case denied && whole:
+		return l.allocFor(ctx, n, false)
+	case denied:
+		return nil, fmt.Errorf("%w: %d bytes, and the engine has no more to give", ErrNoMemory, n)
 	}
 	return nil, err
 }
@@ -166,7 +180,7 @@ func (l *link) fed() {
 			continue
 		}
 		if l.err == nil {
-			a.parcel = l.take(a.n)
+			a.parcel = l.takeAs(a.n, a.whole)
 		}
 		if a.parcel == nil {
 			kept = append(kept, a)
@@ -210,6 +224,9 @@ func (l *link) denied() {
 	l.wanting = false
 	for _, a := range l.starving {
 		switch {
+		case a.whole:
+			a.denied = true
+			l.notify(a.ch)
 		case l.mem.couldHold(a.n):
 		case a.flow != nil:
 			a.flow.to.barren = true
@@ -261,7 +278,12 @@ func (l *link) release(m *Message) {
 		m.from.leases--
 		l.leased -= len(m.data)
 		s.pending--
-		if l.err == nil {
+		switch {
+		case l.err != nil:
+		case m.flags&flagWhole != 0 && !l.companion:
+			r := newRecord(kindCredit, 0, s.id, 1)
+			l.post(&r)
+		default:
 			l.postRelease(s.id, m.loc)
 		}
 		l.dropForeign(m.from)

@@ -27,6 +27,8 @@ type flow struct {
 	held   *Message // taken from the queue, not yet sent on
 	parcel *Parcel  // memory on the other side, for held
 	ended  bool
+
+	passage *passage // guarded by to.l.mu while it is there
 }
 
 // join makes a and b forward to each other.
@@ -129,7 +131,21 @@ func (f *flow) step() bool {
 		}
 		f.held = m
 	}
+	if f.held.flags&flagWhole != 0 {
+		return f.passWhole()
+	}
 	return f.forward()
+}
+
+// alive says whether anything can still be sent on; why says why not. The caller
+// holds the mu of the destination.
+func (f *flow) alive() bool { return !f.to.closed && f.to.ended == nil && f.to.l.err == nil }
+
+func (f *flow) why() closing {
+	if f.to.ended != nil {
+		return *f.to.ended
+	}
+	return closing{closePeer, "the other side is gone"}
 }
 
 // take is the next message, or why there will be none.
@@ -162,11 +178,8 @@ func (f *flow) forward() bool {
 	m, to := f.held, f.to
 	l := to.l
 	l.mu.Lock()
-	if to.closed || to.ended != nil || l.err != nil {
-		why := closing{closePeer, "the other side is gone"}
-		if to.ended != nil {
-			why = *to.ended
-		}
+	if !f.alive() {
+		why := f.why()
 		l.mu.Unlock()
 		f.abandon(why)
 		return false
@@ -273,7 +286,7 @@ func (m *member) bridge(s *Session, o opening, name string) error {
 	}
 	ctx, cancel := context.WithTimeout(m.link.ctx, openTimeout)
 	defer cancel()
-	b, err := other.link.openSession(ctx, opening{o.address, m.name, o.header}, name, s.service)
+	b, err := other.link.openSession(ctx, opening{address: o.address, from: m.name, header: o.header, trusted: s.trusted}, name, s.service)
 	if errors.Is(err, io.EOF) {
 		return fmt.Errorf("%w: closed at once", ErrRefused)
 	}
@@ -282,9 +295,9 @@ func (m *member) bridge(s *Session, o opening, name string) error {
 	}
 	l := m.link
 	l.mu.Lock()
-	r := newRecord(kindOpened, 0, s.id, uint32(l.window))
+	s.trusted = b.trusted
 	if l.err == nil && !s.closed {
-		l.post(&r)
+		l.postOpened(s)
 	}
 	l.mu.Unlock()
 	join(s, b)

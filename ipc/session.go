@@ -29,6 +29,8 @@ type Session struct {
 	service string
 	header  []byte
 
+	trusted bool // both companions take the other for a part of the same program
+
 	recv, sendable chan struct{} // told when queue or credit change
 
 	// Guarded by l.mu.
@@ -110,7 +112,7 @@ func (s *Session) Done() <-chan struct{} { return s.l.done }
 // Alloc waits for a parcel of n bytes that this session's other side will be able
 // to read in place, until ctx ends.
 func (s *Session) Alloc(ctx context.Context, n int) (*Parcel, error) {
-	p, err := s.l.alloc(ctx, n)
+	p, err := s.l.allocFor(ctx, n, s.relayed())
 	if err != nil && (errors.Is(err, ErrNoMemory) || errors.Is(err, context.DeadlineExceeded)) {
 		s.starved(n)
 	}
@@ -163,13 +165,21 @@ func (s *Session) send(ctx context.Context, p *Parcel, flags uint8, correlation 
 		p.Release()
 		return err
 	}
+	if p.whole && s.relayed() {
+		return s.sendWhole(ctx, p, flags, correlation)
+	}
 	r := newRecord(kindMessage, flags, s.id, correlation)
 	s.l.mu.Lock()
 	s.l.sealLocked(p, &r, s.id)
 	s.l.mu.Unlock()
-	err := s.l.send(ctx, &r)
+	return s.l.publish(ctx, s, &r)
+}
+
+// publish sends a sealed message, or takes it back.
+func (l *link) publish(ctx context.Context, s *Session, r *record) error {
+	err := l.send(ctx, r)
 	if err != nil {
-		s.l.unsend(s, &r)
+		l.unsend(s, r)
 	}
 	return err
 }

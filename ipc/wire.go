@@ -40,6 +40,7 @@ const (
 	flagEnd
 	flagInline
 	flagWhole
+	flagTrusted
 )
 
 // record is one slot of a ring, as native words of a little-endian machine.
@@ -96,6 +97,7 @@ type opening struct {
 	address string
 	from    string
 	header  []byte
+	trusted bool // in the flags of the record
 }
 
 func (o opening) encode() []byte {
@@ -116,7 +118,7 @@ func decodeOpening(b []byte) (opening, error) {
 	if !ok || !ok2 {
 		return opening{}, errors.New("a cut-off opening")
 	}
-	return opening{string(address), string(from), header}, nil
+	return opening{address: string(address), from: string(from), header: header}, nil
 }
 
 // cutShort takes a string with its length in one byte off the front.

@@ -16,6 +16,10 @@ var (
 	ErrMemory = errors.New("not enough shared memory")
 	// ErrSegment means that a foreign handle is not the segment it was announced to be.
 	ErrSegment = errors.New("not a usable segment")
+	// ErrBusy means that somebody can still write to a segment that shall be immutable.
+	ErrBusy = errors.New("the segment is still mapped for writing")
+	// ErrUnsupported means that the system has no such operation.
+	ErrUnsupported = errors.New("not possible on this system")
 )
 
 // Access says what a mapping may do.
@@ -86,8 +90,8 @@ func (s *Segment) Size() int { return s.size }
 // handle of this process); it stays owned by the segment.
 func (s *Segment) Handle() uintptr { return uintptr(s.handle) }
 
-// Seal refuses every further writable map of the segment, by anybody and for
-// good; maps that exist go on writing. Where the system has no such seal it does
+// Seal refuses every further writable map of the segment, by anybody; maps that
+// exist go on writing. For good, unless it is frozen later. Where the system has no such seal it does
 // nothing: there the rights of the handle that was passed on decide.
 func (s *Segment) Seal() error {
 	if s.handle == noHandle {
@@ -104,7 +108,10 @@ func (s *Segment) Close() error {
 			s.b = nil
 			return
 		}
-		err = errors.Join(s.unmap(), closeHandle(s.handle))
+		if s.b != nil {
+			err = s.unmap()
+		}
+		err = errors.Join(err, closeHandle(s.handle))
 		s.b = nil
 	})
 	return err
@@ -114,3 +121,14 @@ func roundPage(size int) int {
 	page := os.Getpagesize()
 	return (size + page - 1) / page * page
 }
+
+// Freeze gives up this process's own map and makes the memory immutable for
+// everybody and for good. ErrBusy means that another process can still write to it
+// through a map that it has; ErrUnsupported that the system has no such seal.
+func (s *Segment) Freeze() error { return s.freeze() }
+
+// Immutable says whether nobody can change the memory any more.
+func (s *Segment) Immutable() bool { return s.immutable() }
+
+// CanFreeze says whether this system can make a segment immutable.
+const CanFreeze = canFreeze

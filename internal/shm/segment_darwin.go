@@ -70,3 +70,9 @@ func (s *Segment) unmap() error { return unix.Munmap(s.b) }
 func (s *Segment) seal() error { return nil }
 
 func closeHandle(h platformHandle) error { return unix.Close(int(h)) }
+
+const canFreeze = false
+
+func (s *Segment) freeze() error { return ErrUnsupported }
+
+func (s *Segment) immutable() bool { return false }

@@ -95,7 +95,7 @@ func (s *Segment) mapMemory() error {
 func (s *Segment) unmap() error { return unix.Munmap(s.b) }
 
 func (s *Segment) seal() error {
-	_, err := unix.FcntlInt(uintptr(s.handle), unix.F_ADD_SEALS, unix.F_SEAL_FUTURE_WRITE|unix.F_SEAL_SEAL)
+	_, err := unix.FcntlInt(uintptr(s.handle), unix.F_ADD_SEALS, unix.F_SEAL_FUTURE_WRITE)
 	if err != nil {
 		return fmt.Errorf("seal a segment: %w", err)
 	}
@@ -109,3 +109,24 @@ func (s *Segment) Sealed() bool {
 }
 
 func closeHandle(h platformHandle) error { return unix.Close(int(h)) }
+
+const canFreeze = true
+
+func (s *Segment) freeze() error {
+	if s.b != nil {
+		if err := s.unmap(); err != nil {
+			return err
+		}
+		s.b = nil
+	}
+	_, err := unix.FcntlInt(uintptr(s.handle), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_SEAL)
+	if errors.Is(err, unix.EBUSY) {
+		return ErrBusy
+	}
+	return err
+}
+
+func (s *Segment) immutable() bool {
+	seals, err := unix.FcntlInt(uintptr(s.handle), unix.F_GET_SEALS, 0)
+	return err == nil && seals&unix.F_SEAL_WRITE != 0
+}

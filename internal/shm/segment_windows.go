@@ -55,3 +55,9 @@ func (s *Segment) unmap() error { return windows.UnmapViewOfFile(s.mapped.(uintp
 func (s *Segment) seal() error { return nil }
 
 func closeHandle(h platformHandle) error { return windows.CloseHandle(windows.Handle(h)) }
+
+const canFreeze = false
+
+func (s *Segment) freeze() error { return ErrUnsupported }
+
+func (s *Segment) immutable() bool { return false }

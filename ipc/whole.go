@@ -1,0 +1,226 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"berth/internal/shm"
+)
+
+const (
+	// wholeSize is from where on a parcel between companions is passed as a segment of
+	// its own: below it the copy is cheaper than the rounds through the kernel.
+	wholeSize = 4 << 20
+	// freezeTime is how long a sender may take to unmap what it has sent.
+	freezeTime = time.Second
+)
+
+// wholeFrom is what the engine says in its welcome.
+func wholeFrom() int {
+	if shm.CanFreeze {
+		return wholeSize
+	}
+	return 0
+}
+
+// relayed says whether the other end of s is another companion.
+func (s *Session) relayed() bool { return s.l.companion && s.peer != Controller }
+
+// takeAs is take, or takes a whole extent. The caller holds mu.
+func (l *link) takeAs(n int, whole bool) *Parcel {
+	if !whole {
+		return l.take(n)
+	}
+	for _, e := range l.mem.extents[min(1, len(l.mem.extents)):] {
+		if e.held+e.sent > 0 || e.seg.Size() != extentFor(n, l.unit) {
+			continue
+		}
+		if at := e.take(len(e.block)); at != none {
+			p := l.newParcel()
+			p.ext, p.at, p.data, p.whole = e, at, e.seg.Bytes()[:n:n], true
+			return p
+		}
+	}
+	return nil
+}
+
+// sendWhole gives the extent of p away. The caller has taken a credit.
+func (s *Session) sendWhole(ctx context.Context, p *Parcel, flags uint8, correlation uint32) error {
+	l := s.l
+	l.mu.Lock()
+	e := p.ext
+	r := newRecord(kindMessage, flags|flagWhole, s.id, correlation)
+	r.setLocation(location{e.number, e.block[p.at].generation, 0, uint64(len(p.data))})
+	if e.held != 1 || e.sent != 0 || p.at != 0 || l.err != nil { // its tail was used for something else
+		r = newRecord(kindMessage, flags, s.id, correlation)
+		l.sealLocked(p, &r, s.id)
+		l.mu.Unlock()
+		return l.publish(ctx, s, &r)
+	}
+	l.mem.remove(e)
+	e.closed = true
+	l.recycle(p)
+	l.mu.Unlock()
+	if s.trusted {
+		go func() { _ = e.seg.Close() }()
+	} else {
+		_ = e.seg.Close()
+	}
+	err := l.send(ctx, &r)
+	if err != nil {
+		_ = l.conn.write(frameForget, le.AppendUint32(nil, e.number))
+		l.mu.Lock()
+		s.credit++
+		l.mu.Unlock()
+	}
+	return err
+}
+
+// passage is a whole segment on its way to a companion, or lying there. It is
+// guarded by the mutex of the link to that companion.
+type passage struct {
+	flow   *flow
+	state  int
+	number uint32
+	size   int64
+	err    error
+}
+
+// States of a passage: sealing → mapped → posted, or sealing → failed.
+const (
+	passageSealing = iota
+	passageMapped
+	passagePosted
+	passageFailed
+)
+
+// passWhole is forward for a message that is a segment. Sealing and passing take
+// a while, so they go on in a goroutine, and the flow rests until the receiver has
+// mapped it.
+func (f *flow) passWhole() bool {
+	to, l := f.to, f.to.l
+	l.mu.Lock()
+	if f.passage == nil && f.alive() {
+		f.passage = &passage{flow: f, size: int64(f.held.from.seg.Size())}
+		go f.pass(f.passage)
+	}
+	p := f.passage
+	switch {
+	case !f.alive():
+		why := f.why()
+		l.mu.Unlock()
+		f.abandon(why)
+		return false
+	case p.state == passageFailed:
+		l.mu.Unlock()
+		f.abandon(closing{closePeer, p.err.Error()})
+		return false
+	case p.state != passageMapped || to.credit == 0:
+		l.mu.Unlock()
+		return false
+	}
+	to.credit--
+	p.state = passagePosted
+	r := newRecord(kindMessage, f.held.flags, to.id, f.held.correlation)
+	r.setLocation(location{p.number, 1, 0, uint64(len(f.held.data))})
+	l.post(&r)
+	l.mu.Unlock()
+	f.passage = nil
+	f.drop()
+	return true
+}
+
+// pass seals the segment of held and gives it to the receiver.
+func (f *flow) pass(p *passage) {
+	err := f.sealed()
+	if err == nil {
+		err = f.to.l.host.(*member).receive(p, f)
+	}
+	if err == nil {
+		return
+	}
+	l := f.to.l
+	l.mu.Lock()
+	p.state, p.err = passageFailed, err
+	l.stir(f)
+	l.mu.Unlock()
+}
+
+// sealed makes the segment immutable, or at least closed to new writers when both
+// ends trust each other.
+func (f *flow) sealed() error {
+	seg := f.held.from.seg
+	if f.from.trusted && f.to.trusted {
+		return seg.Seal()
+	}
+	deadline := time.Now().Add(freezeTime)
+	for {
+		err := seg.Freeze()
+		if !errors.Is(err, shm.ErrBusy) {
+			return err
+		}
+		if time.Now().After(deadline) {
+			f.from.l.breach(fmt.Errorf("it still has a segment mapped that it sent %v ago", freezeTime))
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// receive passes the segment of a flow to the member it goes to.
+func (m *member) receive(p *passage, f *flow) error {
+	sender := f.from.l.host.(*member)
+	seg := f.held.from.seg
+	m.mu.Lock()
+	m.next++
+	p.number = m.next
+	m.mu.Unlock()
+	f.from.l.mu.Lock()
+	f.held.from.dropped = nil // its account goes with it
+	f.from.l.mu.Unlock()
+	m.e.transfer(sender, m, p.size)
+	m.link.mu.Lock()
+	m.link.passages[p.number] = p
+	m.link.mu.Unlock()
+	return m.conn.write(frameExtent, extentFrame{p.number, passed, uint64(p.size)}.encode(), shareRead(seg))
+}
+
+// transfer moves n bytes from one account to the other.
+func (e *Engine) transfer(from, to *member, n int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.members[from.name] == from {
+		from.bytes -= n
+		e.used -= n
+	}
+	if e.members[to.name] == to {
+		to.bytes += n
+		e.used += n
+	}
+}
+
+// arrived notes that the receiver has mapped a passage. The caller holds the
+// link's mu.
+func (l *link) arrived(number uint32) bool {
+	p := l.passages[number]
+	if p == nil || p.state != passageSealing {
+		return false
+	}
+	p.state = passageMapped
+	l.stir(p.flow)
+	return true
+}
+
+// returned ends a passage that the receiver has released. The caller holds mu.
+func (l *link) returned(loc location) (session uint32, ok bool) {
+	p := l.passages[loc.segment]
+	if p == nil || p.state != passagePosted || loc.generation != 1 {
+		return 0, false
+	}
+	delete(l.passages, loc.segment)
+	m := l.host.(*member)
+	go m.e.refund(m, p.size)
+	return p.flow.to.id, true
+}

@@ -1,0 +1,116 @@
+package ipc
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"testing"
+
+	"berth/internal/shm"
+)
+
+// TestWholeSegmentsReachCompanions sends parcels that are too large to copy.
+func TestWholeSegmentsReachCompanions(t *testing.T) {
+	for _, trusted := range []bool{false, true} {
+		t.Run(fmt.Sprintf("trusted=%v", trusted), func(t *testing.T) {
+			e := testEngine(t, Options{})
+			a, b := testClient(t, e, "a", Sizes(64<<10, 64<<10)), testClient(t, e, "b", Sizes(64<<10, 64<<10))
+			before, files := e.Stats().Used, resources(t)
+			seen := make(chan error, 8)
+			b.HandleTrusted("digest", func(ctx context.Context, s *Session) {
+				for {
+					m, err := s.Recv(ctx)
+					if err != nil {
+						return
+					}
+					seen <- checkPassed(m, trusted)
+					h := sha256.Sum256(m.Bytes())
+					m.Release()
+					if s.SendBytes(ctx, h[:]) != nil {
+						return
+					}
+				}
+			})
+			ctx := testContext(t)
+			open := a.Open
+			if trusted {
+				open = a.OpenTrusted
+			}
+			s, err := open(ctx, "b/digest", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range 4 {
+				p, err := s.Alloc(ctx, 6<<20+i*100_000)
+				if err != nil {
+					t.Fatal(err)
+				}
+				fill(p.Bytes(), byte(i))
+				want := sha256.Sum256(p.Bytes())
+				if err := s.Send(ctx, p); err != nil {
+					t.Fatal(err)
+				}
+				if err := <-seen; err != nil {
+					t.Error(err)
+				}
+				m, err := s.Recv(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(m.Bytes(), want[:]) {
+					t.Fatal("wrong digest")
+				}
+				m.Release()
+			}
+			_ = s.Close()
+			waitFor(t, func() bool { return e.Stats().Used == before && resources(t) == files })
+		})
+	}
+}
+
+func checkPassed(m *Message, trusted bool) error {
+	if !shm.CanFreeze {
+		return nil
+	}
+	if m.flags&flagWhole == 0 || !m.from.passed {
+		return errors.New("6 MiB were copied")
+	}
+	if m.from.seg.Immutable() == trusted {
+		return fmt.Errorf("immutable: %v, trusted: %v", m.from.seg.Immutable(), trusted)
+	}
+	return nil
+}
+
+// TestAWriterThatKeepsItsMapIsDropped sends a segment and keeps it mapped.
+func TestAWriterThatKeepsItsMapIsDropped(t *testing.T) {
+	if !shm.CanFreeze {
+		t.Skip("whole segments are not passed on this system")
+	}
+	e := testEngine(t, Options{})
+	a, b := testClient(t, e, "a"), testClient(t, e, "b")
+	b.Handle("digest", digest)
+	ctx := testContext(t)
+	s, err := a.Open(ctx, "b/digest", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Alloc(ctx, 5<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := a.link
+	l.mu.Lock()
+	r := newRecord(kindMessage, flagWhole, s.id, 0)
+	r.setLocation(location{p.ext.number, p.ext.block[0].generation, 0, 5 << 20})
+	l.mu.Unlock()
+	if err := l.send(ctx, &r); err != nil { // without unmapping it
+		t.Fatal(err)
+	}
+	<-a.Done()
+	waitFor(t, func() bool { return len(e.Stats().Dropped) == 1 && len(e.Stats().Companions) == 1 })
+	if _, err := b.Open(ctx, "a/x", nil); !errors.Is(err, ErrAddress) {
+		t.Fatalf("got %v", err)
+	}
+}
