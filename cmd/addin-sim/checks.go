@@ -227,9 +227,16 @@ func (s *simulation) comparePorts() {
 
 // end asks every controller to quit and checks that nothing is left.
 func (s *simulation) end() {
-	clean := true
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
 	for _, w := range s.worlds {
-		s.endWorld(w)
+		s.endWorld(ctx, w)
+	}
+	clean := true
+	for _, w := range s.worlds { // only now: a number may have gone to a controller of another session
+		for pid := range w.everyPID {
+			w.awaitDeath(ctx, pid, s.controller)
+		}
 		clean = clean && len(w.breaches) == 0
 	}
 	http.DefaultClient.CloseIdleConnections()
@@ -238,9 +245,7 @@ func (s *simulation) end() {
 	}
 }
 
-func (s *simulation) endWorld(w *world) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
+func (s *simulation) endWorld(ctx context.Context, w *world) {
 	for _, p := range w.running {
 		if p.file.path != "" {
 			p.kill()
@@ -254,23 +259,18 @@ func (s *simulation) endWorld(w *world) {
 	if w.anchor != nil {
 		w.anchor.kill()
 	}
-	for pid := range w.everyPID {
-		w.awaitDeath(ctx, pid)
-	}
 	if dir, err := w.session.RuntimeDir(); err == nil {
 		_ = os.RemoveAll(dir)
 	}
 }
 
-func (w *world) awaitDeath(ctx context.Context, pid int) {
-	for alive(pid) {
+// awaitDeath waits until a controller that was seen has ended.
+func (w *world) awaitDeath(ctx context.Context, pid int, controller string) {
+	for runs(pid, controller) {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
 			w.breach("controller pid %d is left behind", pid)
-			if p, err := os.FindProcess(pid); err == nil {
-				_ = p.Kill()
-			}
 			return
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"net"
+	"os/exec"
 	"sync"
 )
 
@@ -17,6 +18,8 @@ type front struct {
 	target string
 	l      net.Listener
 	conns  map[net.Conn]bool
+
+	companion *exec.Cmd // of the script's own goroutine
 }
 
 // up makes target reachable under the front's address.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -9,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -233,4 +235,49 @@ func storeFiles(ts *testscript.TestScript) []string {
 		ts.Fatalf("there is no store below %s", ts.Getenv("BERTH_STATE"))
 	}
 	return found
+}
+
+// cmdJobID puts the ID of the newest job into the environment: jobid VARIABLE.
+func cmdJobID(ts *testscript.TestScript, _ bool, args []string) {
+	c := scriptClient(ts)
+	defer c.Close()
+	jobs, err := c.List(context.Background())
+	ts.Check(err)
+	ts.Setenv(args[0], jobs[len(jobs)-1].ID)
+}
+
+// cmdPatch changes one byte of a file: patch FILE OFFSET VALUE.
+func cmdPatch(ts *testscript.TestScript, _ bool, args []string) {
+	offset, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	value, err := strconv.ParseUint(args[2], 10, 8)
+	ts.Check(err)
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_WRONLY, 0)
+	ts.Check(err)
+	_, err = f.WriteAt([]byte{byte(value)}, offset)
+	ts.Check(err)
+	ts.Check(f.Close())
+}
+
+// cmdCompanion starts a companion that stays, as a mail program does, and waits
+// until it takes part; it ends with the script, or is killed by: companion kill.
+func cmdCompanion(ts *testscript.TestScript, _ bool, args []string) {
+	f := ts.Value(frontKey{}).(*front)
+	if len(args) > 0 && args[0] == "kill" {
+		ts.Check(f.companion.Process.Kill())
+		_ = f.companion.Wait()
+		return
+	}
+	cmd := exec.Command("addin-sim", "port", "--hold", "1h")
+	cmd.Env = append(os.Environ(), "BERTH_SESSION="+ts.Getenv("BERTH_SESSION"))
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	f.companion = cmd
+	ts.Defer(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	_, err = bufio.NewReader(out).ReadString('\n')
+	ts.Check(err)
 }

@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -25,6 +27,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(suite{m}, map[string]func(){
 		"controller": func() { os.Exit(execute(os.Args[1:])) },
 		"server":     func() { os.Exit(testServer(os.Args[1:])) },
+		"grab":       func() { os.Exit(testGrab(os.Args[1:])) },
 	})
 }
 
@@ -35,6 +38,15 @@ func testServer(args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// testGrab tries to listen on a port that is somebody else's.
+func testGrab(args []string) int {
+	port, err := strconv.Atoi(args[0])
+	if err != nil {
+		return 2
+	}
+	return grab(port)
 }
 
 // suite puts addin-sim beside the controller before the tests run.
@@ -86,12 +98,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			return newScriptSession(env, fmt.Sprintf("t%d-%d", os.Getpid(), number.Add(1)))
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": cmdExits, "listening": cmdListening, "crash": cmdCrash, "await": cmdAwait,
-			"random": cmdRandom, "fetch": cmdFetch, "change": cmdChange, "gone": cmdGone,
-			"resent": cmdResent, "damage": cmdDamage, "damaged": cmdDamaged, "serve": cmdServe, "down": cmdDown, "up": cmdUp,
-			"waiting": cmdWaiting, "delivered": cmdDelivered, "cleared": cmdCleared, "secretless": cmdSecretless,
-		},
+		Cmds: scriptCommands(),
 		Condition: func(cond string) (bool, error) {
 			switch cond {
 			case "root":
@@ -100,6 +107,18 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 	})
+}
+
+func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
+	cmds := map[string]func(*testscript.TestScript, bool, []string){
+		"exits": cmdExits, "listening": cmdListening, "crash": cmdCrash, "gone": cmdGone, "await": cmdAwait, "jobid": cmdJobID,
+		"random": cmdRandom, "change": cmdChange, "patch": cmdPatch, "fetch": cmdFetch, "resent": cmdResent,
+		"companion": cmdCompanion, "damage": cmdDamage, "damaged": cmdDamaged,
+		"serve": cmdServe, "down": cmdDown, "up": cmdUp, "waiting": cmdWaiting,
+		"delivered": cmdDelivered, "cleared": cmdCleared, "secretless": cmdSecretless,
+	}
+	maps.Copy(cmds, platformCommands())
+	return cmds
 }
 
 // newScriptSession gives a script a session, a state directory and a
@@ -133,7 +152,9 @@ func newScriptSession(env *testscript.Env, name string) error {
 		return err
 	}
 	env.Defer(func() { endScriptSession(env, s) })
-	return nil
+	dir, err := s.RuntimeDir()
+	env.Setenv("RUNTIME", dir)
+	return err
 }
 
 func configFolder() string {

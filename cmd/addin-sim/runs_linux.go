@@ -1,0 +1,23 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+)
+
+// runs tells whether process pid runs program. One that has ended and that
+// nobody has waited for runs nothing; one that got the number of a dead process
+// may run anything.
+func runs(pid int, program string) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	end := bytes.LastIndex(stat, []byte(") ")) // of the name, which may hold anything
+	if end < 0 || end+2 >= len(stat) || stat[end+2] == 'Z' || stat[end+2] == 'X' {
+		return false
+	}
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	return err == nil && exe == program
+}
