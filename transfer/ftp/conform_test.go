@@ -16,12 +16,14 @@ func TestConformanceFlat(t *testing.T) { conform(t, servers.VSFTPD, "{name}") }
 func conform(t *testing.T, start servers.Starter, path string) {
 	s := servers.Start(t, start)
 	transfertest.Run(t, func(t *testing.T, over func(transfertest.Dial) transfertest.Dial) transfertest.Fixture {
-		return transfertest.FileFixture(t, s, path, func(dir, password string) transfer.Backend {
+		f := transfertest.FileFixture(t, s, path, func(dir, password string) transfer.Backend {
 			return open(t, ftp.Config{
 				Addr: s.Addr, User: s.User, Dir: dir, Path: path, Dial: over(nil),
 				Password: func(context.Context) (string, error) { return password, nil },
 			})
 		})
+		f.Stale = true
+		return f
 	})
 }
 

@@ -42,6 +42,8 @@ type Fixture struct {
 	Rewinds bool
 	// Narrow says that the server's file system has no names with any of "*:<>?|.
 	Narrow bool
+	// Stale says that bytes behind the offset stay until they are overwritten.
+	Stale bool
 	// Blind says that Commit doesn't look again after a complete upload.
 	Blind bool
 	// Shared says that committed objects lie among other people's files: Abort

@@ -123,6 +123,12 @@ func limit(t *testing.T, b *bench) {
 		t.Log("the protocol can't rewind: the caller checks the prefix")
 		return
 	}
+	if err := send(b.open(t, testContext(t), o, h, 299_000), content[299_000:299_010]); err != nil {
+		t.Fatalf("ten bytes at the limit: %v", err)
+	}
+	if u := b.open(t, testContext(t), o, h, o.Size); u.Offset() != 299_010 && !b.Stale && u.Offset() != 0 {
+		t.Fatalf("bytes behind the limit are still there: the upload continues at %d", u.Offset())
+	}
 	for _, n := range []int64{300_000, 299_999, 0} {
 		u := b.open(t, testContext(t), o, h, n)
 		if n == 0 && u.Offset() != 0 {

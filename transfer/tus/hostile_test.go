@@ -79,13 +79,15 @@ func TestHostileAnswers(t *testing.T) {
 		create, head http.HandlerFunc
 		want         error
 	}{
-		"elsewhere":       {create: location("https://evil.example/a"), want: transfer.ErrPermanent},
-		"nowhere":         {create: status(http.StatusCreated)},
-		"redirect":        {create: redirect("/other"), want: transfer.ErrPermanent},
-		"redirect by 307": {create: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://evil.example/", 307) }, want: transfer.ErrPermanent},
-		"teapot":          {create: status(http.StatusTeapot), want: transfer.ErrPermanent},
-		"too large":       {create: status(http.StatusRequestEntityTooLarge), want: transfer.ErrPermanent},
-		"forbidden":       {create: status(http.StatusForbidden), want: transfer.ErrUnauthorized},
+		"elsewhere": {create: location("https://evil.example/a"), want: transfer.ErrPermanent},
+		"nowhere":   {create: status(http.StatusCreated)},
+		"redirect":  {create: redirect("/other"), want: transfer.ErrPermanent},
+		"redirect by 307": {create: func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://evil.example/", http.StatusTemporaryRedirect)
+		}, want: transfer.ErrPermanent},
+		"teapot":    {create: status(http.StatusTeapot), want: transfer.ErrPermanent},
+		"too large": {create: status(http.StatusRequestEntityTooLarge), want: transfer.ErrPermanent},
+		"forbidden": {create: status(http.StatusForbidden), want: transfer.ErrUnauthorized},
 		"big header": {create: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X", strings.Repeat("x", 1<<20))
 			w.WriteHeader(201)
@@ -209,6 +211,36 @@ func TestTLS(t *testing.T) {
 	b = newBackend(t, Config{URL: s.URL + "/files/", RootCAs: pool})
 	if h, err := b.Begin(t.Context(), o); err != nil || string(h) != s.URL+"/files/a" {
 		t.Fatalf("Begin: %s, %v", h, err)
+	}
+}
+
+// TestLostTail: a server that keeps less of a cut request than we wrote is found
+// out by Close.
+func TestLostTail(t *testing.T) {
+	b := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method {
+		case http.MethodPost:
+			location("/files/a")(w, r)
+		case http.MethodPatch:
+			_, _ = io.Copy(io.Discard, r.Body) // and forgets most of it
+		case http.MethodHead:
+			offset("3")(w, r)
+		}
+	})
+	o, content := transfertest.NewObject("a.txt", 100)
+	h, err := b.Begin(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := b.Open(t.Context(), o, h, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.Write(content[:10]); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Close(); err == nil || !strings.Contains(err.Error(), "3 of 10") {
+		t.Fatalf("Close: %v", err)
 	}
 }
 
