@@ -474,6 +474,9 @@ func TestTokenWorksOnce(t *testing.T) {
 			t.Errorf("use %d: %s %s", i+1, res.Status, body)
 		}
 	}
+	if res, body := s.send(t, false, s.visitRequest(strings.Repeat("x", 5000))); res.StatusCode != http.StatusBadRequest {
+		t.Errorf("a long body from a stranger: %s %s", res.Status, body)
+	}
 	for name, twist := range map[string]func(*request, world){
 		"foreign Origin": line("Origin: https://evil.example"), "no Origin": func(r *request, _ world) { r.without("Origin") },
 		"form": content("Content-Type: text/plain"), "rebinding Host": host("evil.example:PORT"),
