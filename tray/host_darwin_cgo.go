@@ -11,11 +11,14 @@ import (
 // host runs AppKit's event loop, which must have the main thread. The library
 // can leave it only by ending the process, after calling exit.
 func (t *tray) host(ctx context.Context) error {
+	ready := make(chan struct{})
 	go func() {
+		<-ready // before that, Quit is lost, and it works only once
 		<-ctx.Done()
 		systray.Quit()
 	}()
 	systray.Run(func() {
+		close(ready)
 		t.build(ctx, library{})
 		t.show(true)
 	}, func() {

@@ -55,4 +55,5 @@ func iconBytes(m mood) []byte { return iconPNG(m) }
 
 func cutTooltip(s string) string { return s }
 
-func escape(s string) string { return s }
+// escape keeps menus from taking an underscore for the mark of a shortcut.
+func escape(s string) string { return strings.ReplaceAll(s, "_", "__") }
