@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 work=$(mktemp -d)
-export BERTH_SESSION=demo-$$ BERTH_STATE=$work/state XDG_CONFIG_HOME=$work/config
+export BERTH_SESSION=demo-$$ BERTH_STATE=$work/state BERTH_RUNTIME=$work/run XDG_CONFIG_HOME=$work/config
 controller=""
 clean_up() {
   if [ -n "$controller" ]; then

@@ -78,6 +78,7 @@ func newSandbox() (*sandbox, error) {
 	}
 	for name, value := range map[string]string{
 		"BERTH_SESSION":   fmt.Sprintf("measure-%d", os.Getpid()),
+		"BERTH_RUNTIME":   filepath.Join(dir, "run"),
 		"BERTH_STATE":     filepath.Join(dir, "state"),
 		"XDG_CONFIG_HOME": filepath.Join(dir, "config"),
 	} {

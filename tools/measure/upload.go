@@ -147,7 +147,11 @@ func (s *server) stop() {
 
 // configure makes the server a destination under its kind's name.
 func (s *server) configure(ctx context.Context) error {
-	if err := command(ctx, s.Password+"\n", "bin/controller", "destinations", "add", s.Kind, s.URL, "--password-stdin"); err != nil {
+	url := s.URL
+	if s.Kind == "tusd" {
+		url = "tus+" + url
+	}
+	if err := command(ctx, s.Password+"\n", "bin/controller", "destinations", "add", s.Kind, url, "--password-stdin"); err != nil {
 		return err
 	}
 	test := []string{"destinations", "test", s.Kind}
@@ -167,8 +171,8 @@ func (s *server) curl(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	reply, err := exec.CommandContext(ctx, "curl", "-fsS", "-i", "-X", "POST", "-H", "Tus-Resumable: 1.0.0",
-		"-H", fmt.Sprintf("Upload-Length: %d", info.Size()), s.URL).Output()
+	bearer := "Authorization: Bearer " + s.Password // of a server that lives for seconds
+	reply, err := exec.CommandContext(ctx, "curl", "-fsS", "-i", "-X", "POST", "-H", "Tus-Resumable: 1.0.0", "-H", bearer, "-H", fmt.Sprintf("Upload-Length: %d", info.Size()), s.URL).Output()
 	if err != nil {
 		return fmt.Errorf("curl: %w", err)
 	}
@@ -177,7 +181,7 @@ func (s *server) curl(ctx context.Context, file string) error {
 		return errors.New("the tus server gave no location")
 	}
 	return command(ctx, "", "curl", "-fsS", "-X", "PATCH", "-H", "Tus-Resumable: 1.0.0", "-H", "Upload-Offset: 0", "-H", "Expect:",
-		"-H", "Content-Type: application/offset+octet-stream", "-T", file, string(location[1]))
+		"-H", bearer, "-H", "Content-Type: application/offset+octet-stream", "-T", file, string(location[1]))
 }
 
 func command(ctx context.Context, stdin, name string, args ...string) error {
