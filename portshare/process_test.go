@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -204,6 +205,10 @@ func agree(t *testing.T, s session.Session, all []*child) Info {
 	return Info{}
 }
 
+// hang is when a test gives up on a process that should have ended. It is no limit on
+// speed: it turns a hang into a failure that names the process.
+const hang = 2 * time.Minute
+
 // endServers kills the children and the controllers that they started, and waits
 // until the last of them is gone.
 func endServers(t *testing.T, s session.Session, all []*child) {
@@ -212,12 +217,15 @@ func endServers(t *testing.T, s session.Session, all []*child) {
 		c.kill()
 	}
 	ended := make(chan string)
+	var waitingFor atomic.Pointer[child]
 	go func() {
 		defer close(ended)
 		for _, c := range all {
+			waitingFor.Store(c)
 			ended <- c.awaitDescendants()
 		}
 	}()
+	watchdog := time.After(hang)
 	for {
 		select {
 		case said, more := <-ended:
@@ -228,6 +236,10 @@ func endServers(t *testing.T, s session.Session, all []*child) {
 			if said != "" {
 				t.Error(said)
 			}
+		case <-watchdog:
+			i, err := Peek(s, "test")
+			c := waitingFor.Load()
+			t.Fatalf("something that the %s with pid %d started lives on; the record says %v, %v", c.role, c.cmd.Process.Pid, i, err)
 		case <-time.After(5 * time.Millisecond):
 			// A controller may still be on its way: its starter was killed, it was not.
 			if i, err := Peek(s, "test"); err == nil && i.State == Listening {

@@ -3,6 +3,7 @@ package portshare
 import (
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"testing"
@@ -41,7 +42,7 @@ func tortureRound(t *testing.T, s session.Session, crowd int, random *rand.Rand)
 	roles := []string{"controller", "controller", "companion", "companion", "companion", "ensurer"}
 	for range crowd - 1 {
 		all = append(all, start(t, roles[random.IntN(len(roles))]))
-		if victim := all[random.IntN(len(all))]; victim != all[0] && random.IntN(8) == 0 {
+		if victim := all[random.IntN(len(all))]; mayDie(victim) && victim != all[0] && random.IntN(8) == 0 {
 			victim.kill()
 		}
 	}
@@ -65,6 +66,11 @@ func tortureRound(t *testing.T, s session.Session, crowd int, random *rand.Rand)
 		listening = next
 	}
 }
+
+// mayDie spares, under wine, those who start processes: one whose parent is killed in
+// the middle of CreateProcess stays there half born for good, with one thread that
+// waits for wine's server, and keeps our pipe open. None of our code runs in it.
+func mayDie(c *child) bool { return runtime.GOOS != "windows" || c.role != "ensurer" }
 
 // survivors hears all children that were not killed, and answers those that stay:
 // at most one controller among them.
