@@ -31,7 +31,7 @@ go:
 
 .PHONY: deps
 deps: ## install the Debian packages that running and testing need
-	@tools/deps.sh run test wine
+	@tools/deps.sh run test wine browser
 
 .PHONY: run
 run: go ## see it work: hand a file over, upload it, fetch it by its link, compare
@@ -47,14 +47,20 @@ test: go ## run every test with the race detector, against real servers
 .PHONY: test-windows
 test-windows: go ## vet and test the Windows builds under wine
 	@tools/wine-test.sh -json $(PKG) | go run ./tools/testcount -name windows
+	@go run ./tools/testcount -name tray -run tools/wine-tray.sh
+
+.PHONY: test-browser
+test-browser: go ## prove the monitor page, and a hostile page, in a real browser
+	@tools/deps.sh browser
+	@go test -tags browser -count=1 -run 'Browser|Hostile' -json ./control/monitor | go run ./tools/testcount -name browser
 	@tools/wine-tray.sh
 
 .PHONY: check
 check: go $(LINT) ## formatting, vet for three systems, linters, import rules, scripts
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not formatted; next: gofmt -w"; echo "$$out"; exit 1; }
 	@bad=; for os in linux windows darwin; do echo "vet and lint for $$os"; \
-	  GOOS=$$os CGO_ENABLED=0 go vet ./... || bad=1; \
-	  GOOS=$$os CGO_ENABLED=0 $(LINT) run ./... || bad=1; done; [ -z "$$bad" ]
+	  GOOS=$$os CGO_ENABLED=0 go vet -tags browser ./... || bad=1; \
+	  GOOS=$$os CGO_ENABLED=0 $(LINT) run --build-tags browser ./... || bad=1; done; [ -z "$$bad" ]
 	@for s in $$(git ls-files '*.sh' .ci/run); do bash -n "$$s"; done
 	@go mod verify >/dev/null
 	@go test -count=1 .
@@ -75,6 +81,8 @@ fuzz: go ## fuzz every parser for FUZZTIME each (30s; 1000000x counts executions
 
 .PHONY: torture
 torture: go ## the long crash tests at full count (BERTH_TORTURE=1; hours)
+	@$(MAKE) --no-print-directory bin
+	@bin/addin-sim switch --sessions 5 --addins 8 --rounds 10
 	@BERTH_TORTURE=1 go test -count=1 -timeout 6h -run Torture -json $(PKG) | go run ./tools/testcount -name torture
 
 .PHONY: bin
