@@ -76,7 +76,6 @@ type Engine struct {
 	closed   bool
 	changed  chan struct{} // closed and replaced when room may have become free
 	members  map[string]*member
-	pending  int // registrations under way
 	used     int64
 	dropped  []Drop
 	handlers map[string]Handler

@@ -134,7 +134,7 @@ func (e *extent) used() int { return len(e.block) - e.buddy.free - e.cached }
 // take finds n units: among those of this very size that were just freed, else
 // in the buddy system, the look-aside lists emptied into it when it has none.
 func (e *extent) take(n int) int {
-	at := none
+	var at int
 	if k := lookOrder(n); k >= 0 && len(e.look[k]) > 0 {
 		list := e.look[k]
 		at = int(list[len(list)-1])

@@ -2,6 +2,7 @@ package ipc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -57,7 +58,7 @@ func (s *Session) answered(ctx context.Context) error {
 		return nil
 	}
 	err := s.over()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = fmt.Errorf("session with %s/%s: %w: closed unanswered", s.peer, s.service, ErrRefused)
 	}
 	return err

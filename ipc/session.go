@@ -344,7 +344,7 @@ func (s *Session) Call(ctx context.Context, p *Parcel) (*Message, error) {
 	defer l.mu.Unlock()
 	m := s.endCall(c)
 	if m == nil && err == nil {
-		if err = s.over(); err == nil || err == io.EOF {
+		if err = s.over(); err == nil || errors.Is(err, io.EOF) {
 			err = fmt.Errorf("session with %s/%s ended before the reply: %w", s.peer, s.service, ErrPeer)
 		}
 	}

@@ -43,7 +43,6 @@ type Segment struct {
 	size   int
 	access Access
 	handle platformHandle
-	mapped any // what the platform needs to unmap
 }
 
 // NewSegment makes a zeroed segment of size bytes (rounded up to whole pages)

@@ -20,11 +20,13 @@ const (
 func newSegment(size int) (*Segment, error) {
 	name := append([]byte("/b"+rand.Text()[:20]), 0)
 	// SAFETY: name is NUL-terminated and the call keeps it alive.
+	//nolint:staticcheck // without cgo there are no wrappers of the system library
 	fd, _, errno := unix.Syscall(unix.SYS_SHM_OPEN, uintptr(unsafe.Pointer(&name[0])), unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
 	if errno != 0 {
 		return nil, fmt.Errorf("%w: shm_open: %w", ErrMemory, errno)
 	}
 	// SAFETY: as above.
+	//nolint:staticcheck // as above
 	_, _, _ = unix.Syscall(unix.SYS_SHM_UNLINK, uintptr(unsafe.Pointer(&name[0])), 0, 0)
 	unix.CloseOnExec(int(fd))
 	if err := unix.Ftruncate(int(fd), int64(size)); err != nil {

@@ -66,8 +66,11 @@ func openSegment(h platformHandle, size int, access Access) (*Segment, error) {
 // check refuses a handle whose memory could vanish under the map.
 func (s *Segment) check() error {
 	seals, err := unix.FcntlInt(uintptr(s.handle), unix.F_GET_SEALS, 0)
-	if err != nil || seals&sizeSeals != sizeSeals {
-		return fmt.Errorf("%w: its size is not sealed (seals %#x, %v)", ErrSegment, seals, err)
+	if err != nil {
+		return fmt.Errorf("%w: its seals can't be read: %w", ErrSegment, err)
+	}
+	if seals&sizeSeals != sizeSeals {
+		return fmt.Errorf("%w: its size is not sealed (seals %#x)", ErrSegment, seals)
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(s.handle), &st); err != nil {

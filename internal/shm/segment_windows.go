@@ -42,13 +42,15 @@ func (s *Segment) mapMemory() error {
 	if err != nil {
 		return fmt.Errorf("%w: map %d bytes: %w", ErrMemory, s.size, err)
 	}
-	s.mapped = addr
 	// SAFETY: the view is size bytes long, lies outside the Go heap and lives until unmap.
 	s.b = unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&addr))), s.size)
 	return nil
 }
 
-func (s *Segment) unmap() error { return windows.UnmapViewOfFile(s.mapped.(uintptr)) }
+func (s *Segment) unmap() error {
+	// SAFETY: b begins where mapMemory's view does.
+	return windows.UnmapViewOfFile(uintptr(unsafe.Pointer(unsafe.SliceData(s.b))))
+}
 
 // seal does nothing: a section knows no seals, and the peer's handle is a
 // duplicate with the rights that it was given.
