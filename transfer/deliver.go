@@ -18,15 +18,22 @@ func (q *Queue) deliver(ctx context.Context, j *job) error {
 	}
 	numbers := make(chan int)
 	var failures failures
-	var workers sync.WaitGroup
+	var workers, notes sync.WaitGroup
 	for range min(q.cfg.Concurrency, len(j.items)) {
 		workers.Go(func() {
 			for n := range numbers {
-				failures.add(q.deliverItem(ctx, j, n, b))
+				err := q.deliverItem(ctx, j, n, b)
+				failures.add(err)
+				if err == nil {
+					notes.Go(func() { failures.add(q.noteDone(j, n, b)) })
+				}
 			}
 		})
 	}
 	for n := range j.items {
+		if n%intentWindow == 0 {
+			failures.add(q.noteIntent(j, n))
+		}
 		if failures.stop() || ctx.Err() != nil {
 			break
 		}
@@ -34,7 +41,37 @@ func (q *Queue) deliver(ctx context.Context, j *job) error {
 	}
 	close(numbers)
 	workers.Wait()
+	notes.Wait()
 	return errors.Join(failures.err(), ctx.Err())
+}
+
+// intentWindow is for how many items at a time it is noted that Begin may have
+// been called: many small ones would otherwise wait for the disk each.
+const intentWindow = 32
+
+// noteIntent notes it for the items from n on, before any of them is handed to
+// a worker.
+func (q *Queue) noteIntent(j *job, n int) error {
+	var fresh []int
+	for end := min(n+intentWindow, len(j.items)); n < end; n++ {
+		if j.items[n].rec.Phase == phaseNew {
+			fresh = append(fresh, n)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	return q.save(j, func(r *itemRecord) { r.Phase = phaseBegun }, fresh...)
+}
+
+// noteDone notes that an item was committed. Nothing waits for it but the end of
+// the job: after a crash before it, Commit is called again, which succeeds.
+func (q *Queue) noteDone(j *job, n int, b Backend) error {
+	it := j.items[n]
+	if it.rec.Phase == phaseDone {
+		return nil
+	}
+	return q.save(j, func(r *itemRecord) { r.Phase, r.Link = phaseDone, link(b, *r) }, n)
 }
 
 // failures collects what went wrong with the items of a job. A source file that
@@ -110,7 +147,7 @@ func (q *Queue) deliverItem(ctx context.Context, j *job, n int, b Backend) error
 			return d.giveUp(err)
 		}
 		q.cfg.Log.Warn("starting an upload anew", "job", j.id, "item", n, "reason", err)
-		if err := q.save(j, n, func(r *itemRecord) { r.Phase = phaseStale }); err != nil {
+		if err := q.save(j, func(r *itemRecord) { r.Phase = phaseStale }, n); err != nil {
 			return err
 		}
 	}
@@ -135,7 +172,7 @@ func (q *Queue) setStage(j *job, it *item, s stage) {
 	left := 0
 	for _, other := range j.items {
 		counts[other.stage]++
-		if other.rec.Phase != phaseDone && other.stage == idle {
+		if p := other.rec.Phase; p != phaseVerified && p != phaseDone && other.stage == idle {
 			left++
 		}
 	}

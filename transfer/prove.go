@@ -60,10 +60,10 @@ func (d *delivery) hashBack(ctx context.Context) (got [sha256.Size]byte, err err
 		return got, err
 	}
 	defer r.Close()
-	buf := d.q.buffer()
+	buf := d.q.buffer(size)
 	defer d.q.recycleOne(buf)
 	sum := sha256.New()
-	n, err := io.CopyBuffer(sum, io.LimitReader(r, size), buf[:slice])
+	n, err := io.CopyBuffer(sum, io.LimitReader(r, size), buf[:min(slice, len(buf))])
 	if err == nil && n < size {
 		err = errMismatch
 	}

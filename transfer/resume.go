@@ -51,7 +51,7 @@ func (d *delivery) hashPrefix(ctx context.Context, offset int64) (hash.Hash, err
 			sum, from = saved, m.offset
 		}
 	}
-	buf := d.q.buffer()
+	buf := d.q.buffer(offset)
 	defer d.q.recycleOne(buf)
 	for from < offset {
 		b := buf[:min(int64(len(buf)), offset-from)]

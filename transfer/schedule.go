@@ -173,22 +173,35 @@ func (q *Queue) abort(ctx context.Context, b Backend, j *job, n int) error {
 	if err := b.Abort(call, it.rec.Object, it.rec.Handle); err != nil && !errors.Is(err, ErrGone) {
 		return err
 	}
-	err := q.save(j, n, func(r *itemRecord) { r.Phase, r.Handle, r.Link = phaseNew, "", "" })
+	err := q.save(j, func(r *itemRecord) { r.Phase, r.Handle, r.Link = phaseNew, "", "" }, n)
 	if err == nil {
 		q.setDone(j, it, 0)
 	}
 	return err
 }
 
-// save makes a change of an item durable. Only the run of the job calls it.
-func (q *Queue) save(j *job, n int, edit func(*itemRecord)) error {
-	it := j.items[n]
-	rec := it.rec
-	edit(&rec)
-	return q.store.update(func(tx *bbolt.Tx) error { return putItem(tx, j.id, n, rec) }, func() {
+// save makes a change of items durable. Only the run of the job calls it, for
+// each item one goroutine at a time.
+func (q *Queue) save(j *job, edit func(*itemRecord), numbers ...int) error {
+	recs := make([]itemRecord, len(numbers))
+	for i, n := range numbers {
+		recs[i] = j.items[n].rec
+		edit(&recs[i])
+	}
+	put := func(tx *bbolt.Tx) error {
+		for i, n := range numbers {
+			if err := putItem(tx, j.id, n, recs[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return q.store.update(put, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		it.rec = rec
+		for i, n := range numbers {
+			j.items[n].rec = recs[i]
+		}
 		q.tell(j)
 	})
 }

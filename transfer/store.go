@@ -7,6 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -131,29 +135,56 @@ func loadStore(path string) (db *bbolt.DB, jobs []stored, err error) {
 	return db, jobs, err
 }
 
+// raw is a job as it stands in the file; its slices end with the transaction.
+type raw struct {
+	key, job []byte
+	items    [][]byte
+}
+
+// loadJobs reads all jobs, decoding on every processor: a long queue must not
+// delay the start.
 func loadJobs(tx *bbolt.Tx) ([]stored, error) {
-	var jobs []stored
+	var raws []raw
 	items := tx.Bucket([]byte(bucketItems)).Cursor()
-	err := tx.Bucket([]byte(bucketJobs)).ForEach(func(k, v []byte) error {
-		rec, err := decodeJob(k, v)
-		if err != nil {
-			return err
+	ik, iv := items.First()
+	tx.Bucket([]byte(bucketJobs)).ForEach(func(k, v []byte) error { //nolint:errcheck // only the callback fails
+		r := raw{key: k, job: v}
+		for ; ik != nil && bytes.Compare(ik, k) < 0; ik, iv = items.Next() { // of no job: not ours to judge
 		}
-		st := stored{job: rec}
-		for k, v := items.Seek([]byte(rec.ID)); bytes.HasPrefix(k, []byte(rec.ID)); k, v = items.Next() {
-			it, err := decodeItem(v)
-			if err != nil {
-				return err
-			}
-			st.items = append(st.items, it)
+		for ; bytes.HasPrefix(ik, k); ik, iv = items.Next() {
+			r.items = append(r.items, iv)
 		}
-		if len(st.items) != rec.Items {
-			return fmt.Errorf("job %s has %d items, %d were accepted", rec.ID, len(st.items), rec.Items)
-		}
-		jobs = append(jobs, st)
+		raws = append(raws, r)
 		return nil
 	})
-	return jobs, err
+	jobs := make([]stored, len(raws))
+	errs := make([]error, runtime.GOMAXPROCS(0))
+	var workers sync.WaitGroup
+	for w := range errs {
+		workers.Go(func() {
+			for i := w; i < len(raws) && errs[w] == nil; i += len(errs) {
+				jobs[i], errs[w] = raws[i].decode()
+			}
+		})
+	}
+	workers.Wait()
+	return jobs, errors.Join(errs...)
+}
+
+func (r raw) decode() (st stored, err error) {
+	if st.job, err = decodeJob(r.key, r.job); err != nil {
+		return st, err
+	}
+	if len(r.items) != st.job.Items {
+		return st, fmt.Errorf("job %s has %d items, %d were accepted", st.job.ID, len(r.items), st.job.Items)
+	}
+	st.items = make([]itemRecord, len(r.items))
+	for n, v := range r.items {
+		if st.items[n], err = decodeItem(v); err != nil {
+			return st, err
+		}
+	}
+	return st, nil
 }
 
 // initStore creates the database and folders of a new store in dir.
@@ -215,8 +246,11 @@ func putStored(tx *bbolt.Tx, st stored) error {
 	return putJob(tx, st.job)
 }
 
+// putAll puts many jobs in the order of their keys: within one transaction bbolt
+// keeps a growing page as one slice, and inserting into its middle is quadratic.
 func putAll(tx *bbolt.Tx, jobs []stored) error {
-	for _, st := range jobs {
+	sorted := slices.SortedFunc(slices.Values(jobs), func(a, b stored) int { return strings.Compare(a.job.ID, b.job.ID) })
+	for _, st := range sorted {
 		if err := putStored(tx, st); err != nil {
 			return err
 		}

@@ -18,8 +18,9 @@ type piece struct {
 // while the one before is being sent.
 func (d *delivery) stream(ctx context.Context, w io.Writer, offset int64, sum hash.Hash, resent int64) error {
 	free, full := make(chan []byte, 2), make(chan piece)
-	free <- d.q.buffer()
-	free <- d.q.buffer()
+	left := d.it.rec.Object.Size - offset
+	free <- d.q.buffer(left)
+	free <- d.q.buffer(left)
 	ctx, stop := context.WithCancel(ctx)
 	defer d.q.recycle(free) // after the reader has gone: see the order of defers
 	gone := make(chan struct{})

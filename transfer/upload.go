@@ -50,7 +50,7 @@ func (d *delivery) once(ctx context.Context) error {
 	if err := d.prove(ctx, sum); err != nil {
 		return err
 	}
-	err = d.q.save(d.j, d.n, func(r *itemRecord) {
+	err = d.save(func(r *itemRecord) {
 		r.Phase, r.SHA256, r.Resent = phaseVerified, hex.EncodeToString(sum), d.rec.last().resent
 	})
 	if err != nil {
@@ -104,9 +104,10 @@ func (d *delivery) begin(ctx context.Context) error {
 	if d.it.rec.Phase == phaseOpen {
 		return nil
 	}
-	err := d.q.save(d.j, d.n, func(r *itemRecord) { r.Phase = phaseBegun })
-	if err != nil {
-		return err
+	if d.it.rec.Phase == phaseNew { // begun anew: see noteIntent
+		if err := d.save(func(r *itemRecord) { r.Phase = phaseBegun }); err != nil {
+			return err
+		}
 	}
 	last := d.rec.last()
 	if err := d.rec.reset(last.resent + last.tried); err != nil {
@@ -118,11 +119,13 @@ func (d *delivery) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.q.save(d.j, d.n, func(r *itemRecord) {
+	return d.save(func(r *itemRecord) {
 		r.Phase, r.Handle = phaseOpen, h
 		r.Link = link(d.b, *r)
 	})
 }
+
+func (d *delivery) save(edit func(*itemRecord)) error { return d.q.save(d.j, edit, d.n) }
 
 // send uploads what the server does not hold yet and answers the SHA-256 of the
 // whole item as it was read.
@@ -191,9 +194,6 @@ func (d *delivery) commit(ctx context.Context) error {
 	if err := d.b.Commit(call, r.Object, r.Handle); err != nil {
 		return err
 	}
-	err := d.q.save(d.j, d.n, func(r *itemRecord) { r.Phase, r.Link = phaseDone, link(d.b, *r) })
-	if err == nil {
-		d.q.setDone(d.j, d.it, r.Object.Size)
-	}
-	return err
+	d.q.setDone(d.j, d.it, r.Object.Size)
+	return nil
 }
