@@ -53,7 +53,6 @@ test-windows: go ## vet and test the Windows builds under wine
 test-browser: go ## prove the monitor page, and a hostile page, in a real browser
 	@tools/deps.sh browser
 	@go test -tags browser -count=1 -run 'Browser|Hostile' -json ./control/monitor | go run ./tools/testcount -name browser
-	@tools/wine-tray.sh
 
 .PHONY: check
 check: go $(LINT) ## formatting, vet for three systems, linters, import rules, scripts
