@@ -494,6 +494,22 @@ func TestFollowsTheController(t *testing.T) {
 	p.end()
 }
 
+func TestAvailable(t *testing.T) {
+	at := socket(t)
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+at)
+	if err := Available(t.Context()); !errors.Is(err, ErrNoPlace) || !strings.Contains(err.Error(), "no session bus") {
+		t.Errorf("without a bus: %v", err)
+	}
+	startBus(t, at)
+	if err := Available(t.Context()); !errors.Is(err, ErrNoPlace) || !strings.Contains(err.Error(), "no panel") {
+		t.Errorf("without a panel: %v", err)
+	}
+	newPanel(t, at)
+	if err := Available(t.Context()); err != nil {
+		t.Errorf("with a panel: %v", err)
+	}
+}
+
 // TestNoBusAtAll ends a tray that never found a desktop, and holds that it did
 // not start a bus to have one.
 func TestNoBusAtAll(t *testing.T) {

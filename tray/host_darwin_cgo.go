@@ -29,6 +29,10 @@ func (t *tray) host(ctx context.Context) error {
 	return nil
 }
 
+// available is always so: every graphical session has a menu bar, and launchd
+// starts the controller in no other.
+func available(context.Context) error { return nil }
+
 func iconBytes(m mood) []byte { return iconPNG(m) }
 
 func cutTooltip(s string) string { return s }

@@ -2,6 +2,7 @@ package tray
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 	"unicode/utf16"
@@ -21,6 +22,13 @@ func awaitDesktop(ctx context.Context, search time.Duration) bool {
 		}
 	}
 	return ctx.Err() == nil
+}
+
+func available(context.Context) error {
+	if !taskbar() {
+		return fmt.Errorf("%w: no taskbar is running in this session", ErrNoPlace)
+	}
+	return nil
 }
 
 func taskbar() bool {

@@ -14,6 +14,14 @@ import (
 // ErrNoTray says that this build has no tray: macOS without cgo.
 var ErrNoTray = errors.New("this build has no tray icon; use the monitor page or the command line, or build with cgo")
 
+// ErrNoPlace is wrapped by the error of [Available] when the desktop has no
+// place for tray icons.
+var ErrNoPlace = errors.New("there is no place for a tray icon")
+
+// Available reports whether an icon could be shown right now: nil, [ErrNoTray],
+// or an error that says what is missing and what to do. It shows nothing.
+func Available(ctx context.Context) error { return available(ctx) }
+
 // Service is what the tray needs of a controller: [control.Client] from outside
 // it, or any [control.Service] inside it.
 type Service interface {

@@ -2,12 +2,38 @@ package tray
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/godbus/dbus/v5"
 )
 
 const watcherName = "org.kde.StatusNotifierWatcher"
+
+func available(ctx context.Context) error {
+	bus, err := dbus.SessionBusPrivateNoAutoStartup(dbus.WithContext(ctx))
+	if err != nil {
+		return fmt.Errorf("%w: there is no session bus (%w). Log in to a desktop", ErrNoPlace, err)
+	}
+	defer bus.Close()
+	if err := errors.Join(bus.Auth(nil), bus.Hello()); err != nil {
+		return fmt.Errorf("%w: the session bus does not answer (%w). Log in to a desktop", ErrNoPlace, err)
+	}
+	there, err := hasWatcher(ctx, bus)
+	if err != nil {
+		return fmt.Errorf("%w: the session bus does not answer (%w)", ErrNoPlace, err)
+	}
+	if !there {
+		return fmt.Errorf("%w: no panel of this desktop shows icons. On GNOME install the extension AppIndicator; elsewhere add a status tray to the panel", ErrNoPlace)
+	}
+	return nil
+}
+
+func hasWatcher(ctx context.Context, bus *dbus.Conn) (there bool, err error) {
+	err = bus.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.NameHasOwner", 0, watcherName).Store(&there)
+	return there, err
+}
 
 // awaitWatcher returns when the session bus has a place for tray icons, or
 // false when ctx is done first. A bus announces the arrival of such a place;
@@ -47,8 +73,8 @@ func watcherAppears(ctx context.Context) bool {
 	) != nil {
 		return false
 	}
-	var there bool
-	if bus.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.NameHasOwner", 0, watcherName).Store(&there) != nil {
+	there, err := hasWatcher(ctx, bus)
+	if err != nil {
 		return false
 	}
 	for !there {

@@ -14,6 +14,7 @@ import (
 	"berth/installer"
 	"berth/portshare"
 	"berth/session"
+	"berth/tray"
 )
 
 // probeTime bounds the test of one destination.
@@ -96,7 +97,17 @@ func (d *doctor) examine(ctx context.Context) {
 	if listening {
 		d.controller(ctx, info)
 	}
+	d.icon(ctx)
 	d.destinations(ctx)
+}
+
+// icon tells why there is no tray icon. Uploads don't depend on it.
+func (d *doctor) icon(ctx context.Context) {
+	if err := tray.Available(ctx); err != nil {
+		d.note("tray", "Use `controller open` or `controller watch`; uploads don't depend on the icon.", "%v", err)
+		return
+	}
+	d.ok("tray", "this desktop shows tray icons")
 }
 
 func (d *doctor) directories() {
