@@ -145,7 +145,7 @@ func TestRealController(t *testing.T) {
 	icon.wait("big file.bin  —  canceled")
 
 	small := c.add("small.bin", 100_000)
-	icon.wait("small.bin  —  done, 100 kB")
+	icon.wait("small.bin  —  done, 97.7 KiB")
 	if j := c.job(small.ID); j.State != "done" {
 		t.Errorf("%+v", j)
 	}

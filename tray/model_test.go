@@ -126,7 +126,7 @@ func TestWhatCanBeDone(t *testing.T) {
 
 func TestSummary(t *testing.T) {
 	up := job(1, "uploading")
-	up.Rate = 1e6
+	up.Rate = 1 << 20
 	for name, c := range map[string]struct {
 		jobs                  []control.Job
 		after                 func(*model)
@@ -136,10 +136,10 @@ func TestSummary(t *testing.T) {
 	}{
 		"nothing":       {mood: moodIdle, header: "no transfers under way"},
 		"all done":      {jobs: jobs(1, 3, "done"), mood: moodIdle, header: "no transfers under way"},
-		"one moves":     {jobs: []control.Job{up}, mood: moodActive, header: "1 transfer, 50 %, 1.0 MB/s", pause: true, cancel: true},
+		"one moves":     {jobs: []control.Job{up}, mood: moodActive, header: "1 transfer, 50 %, 1.0 MiB/s", pause: true, cancel: true},
 		"some wait":     {jobs: jobs(1, 2, "queued"), mood: moodActive, header: "2 transfers, 50 %", pause: true, cancel: true},
 		"all paused":    {jobs: jobs(1, 2, "paused"), mood: moodPaused, header: "2 paused", resume: true, cancel: true},
-		"one failed":    {jobs: append(jobs(2, 2, "failed"), up, job(3, "paused")), mood: moodError, header: "1 transfer, 50 %, 1.0 MB/s · 1 paused · 1 failed", pause: true, resume: true, cancel: true},
+		"one failed":    {jobs: append(jobs(2, 2, "failed"), up, job(3, "paused")), mood: moodError, header: "1 transfer, 50 %, 1.0 MiB/s · 1 paused · 1 failed", pause: true, resume: true, cancel: true},
 		"more than fit": {jobs: jobs(1, 12, "queued"), mood: moodActive, header: "12 transfers, 50 % · 2 more in the monitor", pause: true, cancel: true},
 		"no answer":     {jobs: []control.Job{up}, after: (*model).leave, mood: moodAway, header: "the controller does not answer"},
 		"lost":          {jobs: []control.Job{up}, after: func(m *model) { m.apply(control.Event{Type: "lost"}) }, mood: moodAway, header: "the controller does not answer"},
@@ -147,7 +147,7 @@ func TestSummary(t *testing.T) {
 			m.apply(control.Event{Type: "draining"})
 			m.apply(control.Event{Type: "lost"})
 			m.apply(control.Event{Type: "ready"})
-		}, mood: moodActive, header: "1 transfer, 50 %, 1.0 MB/s", pause: true, cancel: true},
+		}, mood: moodActive, header: "1 transfer, 50 %, 1.0 MiB/s", pause: true, cancel: true},
 		"it is draining": {jobs: []control.Job{up}, after: func(m *model) { m.apply(control.Event{Type: "draining"}) }, mood: moodAway, header: "the controller is ending"},
 	} {
 		m := newModel()

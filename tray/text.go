@@ -72,19 +72,18 @@ func percent(done, total int64) string {
 	return fmt.Sprintf("%.0f %%", max(0, min(p, 100)))
 }
 
-// sizeText gives a size with decimal prefixes, as desktops do.
+// sizeText gives a size with binary prefixes, as the command line and the
+// monitor page do.
 func sizeText(n int64) string {
-	if n < 1000 {
+	const unit = 1024
+	if n < unit {
 		return fmt.Sprintf("%d B", max(n, 0))
 	}
-	v, units := float64(n)/1000, "kMGTPE"
-	for v >= 999.5 && len(units) > 1 {
-		v, units = v/1000, units[1:]
+	v, prefixes := float64(n)/unit, "KMGTPE"
+	for v >= unit && len(prefixes) > 1 {
+		v, prefixes = v/unit, prefixes[1:]
 	}
-	if v < 9.95 {
-		return fmt.Sprintf("%.1f %cB", v, units[0])
-	}
-	return fmt.Sprintf("%.0f %cB", v, units[0])
+	return fmt.Sprintf("%.1f %ciB", v, prefixes[0])
 }
 
 // clean makes a foreign text fit for one line of a menu. File names may hold

@@ -16,13 +16,13 @@ func TestJobText(t *testing.T) {
 		job  control.Job
 		want string
 	}{
-		{control.Job{Name: "a.zip", State: "uploading", BytesDone: 43, BytesTotal: 100, Rate: 4.2e6}, "a.zip  —  uploading, 43 %, 4.2 MB/s"},
+		{control.Job{Name: "a.zip", State: "uploading", BytesDone: 43, BytesTotal: 100, Rate: 4.5 * 1024 * 1024}, "a.zip  —  uploading, 43 %, 4.5 MiB/s"},
 		{control.Job{Name: "a.zip", State: "uploading", BytesDone: 999_999, BytesTotal: 1_000_000}, "a.zip  —  uploading, 99 %"},
 		{control.Job{Name: "a.zip", State: "queued"}, "a.zip  —  waiting, 0 %"},
 		{control.Job{Name: "a.zip", State: "queued", Error: "the server is down", BytesDone: 1, BytesTotal: 2}, "a.zip  —  waiting to try again, 50 %"},
 		{control.Job{Name: "a.zip", State: "paused", BytesDone: 1, BytesTotal: 3}, "a.zip  —  paused at 33 %"},
 		{control.Job{Name: "a.zip", State: "verifying", BytesDone: 3, BytesTotal: 3}, "a.zip  —  checking"},
-		{control.Job{Name: "a.zip", State: "done", BytesDone: 1 << 30, BytesTotal: 1 << 30}, "a.zip  —  done, 1.1 GB"},
+		{control.Job{Name: "a.zip", State: "done", BytesDone: 1 << 30, BytesTotal: 1 << 30}, "a.zip  —  done, 1.0 GiB"},
 		{control.Job{Name: "a.zip", State: "failed", Error: "the disk is full\nfree some"}, "a.zip  —  failed: the disk is full"},
 		{control.Job{Name: "a.zip", State: "failed"}, "a.zip  —  failed: no reason given"},
 		{control.Job{Name: "a.zip", State: "canceled"}, "a.zip  —  canceled"},
@@ -38,8 +38,8 @@ func TestJobText(t *testing.T) {
 
 func TestSizeAndPercent(t *testing.T) {
 	for n, want := range map[int64]string{
-		-1: "0 B", 0: "0 B", 999: "999 B", 1000: "1.0 kB", 9940: "9.9 kB", 9960: "10 kB",
-		999_499: "999 kB", 999_500: "1.0 MB", 5_000_000_000: "5.0 GB", math.MaxInt64: "9.2 EB",
+		-1: "0 B", 0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1_048_575: "1024.0 KiB", 1_048_576: "1.0 MiB",
+		5 << 30: "5.0 GiB", math.MaxInt64: "8.0 EiB",
 	} {
 		if got := sizeText(n); got != want {
 			t.Errorf("sizeText(%d) = %q, want %q", n, got, want)
