@@ -70,6 +70,7 @@ func (w *world) collect() {
 // accepted packages delivered, none of another session.
 func (s *simulation) settle(ctx context.Context, w *world) {
 	w.awaitCompanions(ctx)
+	started := w.controllers()
 	w.collect()
 	rec, info, err := portshare.Ensure(ctx, w.session, app, func() error {
 		s.spawn(w, s.controller, "run", "--no-tray")
@@ -82,6 +83,7 @@ func (s *simulation) settle(ctx context.Context, w *world) {
 	defer rec.Close()
 	w.sawController(sighting{Port: info.Port, PID: info.PID, Generation: info.Generation})
 	w.checkSuccession()
+	w.checkLosers(ctx, started, info.PID)
 	w.secondStart(ctx, s.controller)
 	w.checkJobs(ctx, s.client(rec))
 }
@@ -108,6 +110,36 @@ func (w *world) awaitCompanions(ctx context.Context) {
 		case <-p.done:
 		case <-ctx.Done():
 			w.breach("a companion is still at work after %v", roundTime)
+			p.kill()
+		}
+	}
+}
+
+// controllers are those that were started directly in this round.
+func (w *world) controllers() (all []*process) {
+	for _, p := range w.running {
+		if p.file.path == "" {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// checkLosers checks that every controller that was started but is not the one
+// has ended, and because it found the session taken.
+func (w *world) checkLosers(ctx context.Context, started []*process, holder int) {
+	for _, p := range started {
+		pid := p.cmd.Process.Pid
+		if pid == holder {
+			continue
+		}
+		select {
+		case <-p.done:
+			if code := p.cmd.ProcessState.ExitCode(); code != 3 && !w.killed[pid] {
+				w.breach("a controller that was not needed ended with %d instead of 3", code)
+			}
+		case <-ctx.Done():
+			w.breach("controller pid %d runs beside pid %d", pid, holder)
 			p.kill()
 		}
 	}

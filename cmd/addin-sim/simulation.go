@@ -131,7 +131,11 @@ func (s *simulation) plan(round int) (steps []func()) {
 		if w.anchor == nil {
 			steps = append(steps, func() { w.anchor = s.spawn(w, s.self, "port", "--hold", "1h") })
 		}
-		for range s.rng.IntN(3) {
+		controllers := s.options.controllers
+		if controllers < 0 {
+			controllers = s.rng.IntN(3)
+		}
+		for range controllers {
 			steps = append(steps, func() { w.run(s.spawn(w, s.controller, "run", "--no-tray")) })
 		}
 		for i := range s.options.addins {
@@ -211,7 +215,7 @@ func (w *world) awaitAnchor(ctx context.Context) {
 // killSome kills controllers and companions of random sessions at random
 // moments, and now and then a whole session.
 func (s *simulation) killSome(ctx context.Context) {
-	for range s.options.sessions * 2 {
+	for range s.options.sessions * (2 + s.options.addins/10) {
 		w := s.worlds[s.rng.IntN(len(s.worlds))]
 		what, pause := s.rng.IntN(10), time.Duration(s.rng.IntN(60))*time.Millisecond
 		select {

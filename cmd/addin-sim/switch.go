@@ -13,6 +13,7 @@ import (
 // switchOptions are the flags of `switch`.
 type switchOptions struct {
 	sessions, addins, rounds int
+	controllers              int // started in each session and round; below 0: none to two, at random
 	seed                     uint64
 }
 
@@ -25,6 +26,7 @@ func (s *simulator) switchCommand() *cobra.Command {
 	f := c.Flags()
 	f.IntVar(&o.sessions, "sessions", 3, "how many sessions live side by side")
 	f.IntVar(&o.addins, "addins", 4, "how many companions start in each session and round")
+	f.IntVar(&o.controllers, "controllers", -1, "how many controllers are started in each session and round, of which one may stay; -1: none to two")
 	f.IntVar(&o.rounds, "rounds", 3, "how many rounds")
 	f.Uint64Var(&o.seed, "seed", 0, "repeat the plan of an earlier run; 0 makes a new one")
 	c.RunE = func(c *cobra.Command, _ []string) error { return s.switchSessions(c.Context(), o) }
@@ -80,8 +82,8 @@ func (s *simulator) verdict(ctx context.Context, sim *simulation, o switchOption
 		}
 	}
 	if total > 0 {
-		return fmt.Errorf("%d breaches\nRepeat the plan with `addin-sim switch --seed %d --sessions %d --addins %d --rounds %d`; logs are in %s.",
-			total, o.seed, o.sessions, o.addins, o.rounds, sim.dir)
+		return fmt.Errorf("%d breaches\nRepeat the plan with `addin-sim switch --seed %d --sessions %d --addins %d --controllers %d --rounds %d`; logs are in %s.",
+			total, o.seed, o.sessions, o.addins, o.controllers, o.rounds, sim.dir)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -177,8 +177,17 @@ func drain(cause error, rec *portshare.Record, queue *transfer.Queue, server *co
 	log.Info("draining")
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
-	err := errors.Join(cause, rec.Drain(), queue.Drain(ctx), server.Shutdown(ctx), rec.Withdraw())
+	err := errors.Join(cause, unlessGone(rec.Drain()), queue.Drain(ctx), server.Shutdown(ctx), unlessGone(rec.Withdraw()))
 	log.Info("drained: what was accepted is safe", "error", err) // at a logoff Windows may end the process any time now
+	return err
+}
+
+// unlessGone passes over a record that went with its session: nobody is left to
+// be told anything there.
+func unlessGone(err error) error {
+	if errors.Is(err, portshare.ErrStale) {
+		return nil
+	}
 	return err
 }
 
