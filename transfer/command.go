@@ -163,11 +163,11 @@ func (q *Queue) renewed(j *job) ([]itemRecord, error) {
 	items := make([]itemRecord, len(j.items))
 	for i, it := range j.items {
 		rec := it.rec
-		if _, err := os.Stat(q.store.spool(rec.Object.ID)); rec.Path == "" && err != nil {
+		if _, err := os.Stat(q.store.spool(rec.Object.ID)); rec.spooled() && err != nil {
 			return nil, advise(ErrState, err, "job %s cannot be sent again: the bytes of %q were deleted when it was canceled. Hand them over again.", j.id, rec.Object.Name)
 		}
 		stale := canceled
-		if rec.Path != "" && (canceled || rec.Phase != phaseDone) {
+		if !rec.spooled() && (canceled || rec.Phase != phaseDone) {
 			stale = refresh(&rec) || stale
 		}
 		if stale && rec.Phase != phaseNew {

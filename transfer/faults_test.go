@@ -77,6 +77,9 @@ func TestForgetful(t *testing.T) {
 				data := random(10 << 20)
 				done := awaitDone(t, q, submit(t, q, data).ID)
 				wantFile(t, s, done.Items[0], data)
+				if want := map[bool]int{true: 2, false: 1}[name == "the handle"]; s.begun != want {
+					t.Errorf("begun %d times, want %d", s.begun, want)
+				}
 			})
 		})
 	}
@@ -104,8 +107,8 @@ func TestForeignPrefix(t *testing.T) {
 				data := random(5 << 20)
 				done := awaitDone(t, q, submit(t, q, data).ID)
 				wantFile(t, s, done.Items[0], data)
-				if s.begun != 2 {
-					t.Errorf("begun %d times", s.begun)
+				if s.begun != 2 || s.written > 8<<20+slice {
+					t.Errorf("begun %d times, %d bytes written: some went after a foreign prefix", s.begun, s.written)
 				}
 			})
 		})
@@ -366,8 +369,8 @@ func TestSources(t *testing.T) {
 				t.Fatal(err)
 			}
 			failed := await(t, q, j.ID, in(Failed))
-			if !strings.Contains(failed.Error, want) || !strings.Contains(failed.Error, path) {
-				t.Errorf("error is %q", failed.Error)
+			if !strings.Contains(failed.Error, want) || !strings.Contains(failed.Error, path) || s.begun != 0 {
+				t.Errorf("error is %q, begun %d times", failed.Error, s.begun)
 			}
 			fresh := random(123)
 			if err := errors.Join(os.RemoveAll(path), os.WriteFile(path, fresh, 0o600), q.Retry(j.ID)); err != nil {

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -191,7 +192,7 @@ func (p *Package) Remove(item string) error {
 	for i, rec := range p.items {
 		if rec.Object.ID == item {
 			p.items = append(p.items[:i:i], p.items[i+1:]...)
-			if rec.Path == "" {
+			if rec.spooled() {
 				os.Remove(p.q.store.spool(item))
 			}
 			return nil
@@ -219,8 +220,10 @@ func (p *Package) Commit(ctx context.Context) (Job, error) {
 	if len(p.items) == 0 {
 		return Job{}, ErrEmpty
 	}
-	if err := syncDir(p.q.store.spool("")); err != nil {
-		return Job{}, diskError("accepting the package", p.q.cfg.Dir, err)
+	if slices.ContainsFunc(p.items, itemRecord.spooled) {
+		if err := syncDir(p.q.store.spool("")); err != nil {
+			return Job{}, diskError("accepting the package", p.q.cfg.Dir, err)
+		}
 	}
 	j, err := p.q.accept(p.stored())
 	if err != nil {
@@ -291,7 +294,7 @@ func (p *Package) discard() {
 	p.idle.Stop()
 	p.stop()
 	for _, rec := range p.items {
-		if rec.Path == "" {
+		if rec.spooled() {
 			os.Remove(p.q.store.spool(rec.Object.ID))
 		}
 	}

@@ -20,7 +20,7 @@ func provable(b Backend) bool {
 // prove compares what the server holds with what was sent: by the server's own
 // checksum, else by reading everything back.
 func (d *delivery) prove(ctx context.Context, sum []byte) error {
-	if want := d.it.rec.SHA256; d.it.rec.Path == "" && want != fmt.Sprintf("%x", sum) {
+	if want := d.it.rec.SHA256; d.it.rec.spooled() && want != fmt.Sprintf("%x", sum) {
 		return advise(ErrSource, nil, "the spooled bytes of %q have changed on this disk since they were accepted. Check the disk, cancel the job and hand them over again.", d.it.rec.Object.Name)
 	}
 	got, err := d.serverHash(ctx, d.it.rec.Object.Size)

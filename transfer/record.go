@@ -49,6 +49,9 @@ type itemRecord struct {
 	Link     string
 }
 
+// spooled reports whether the bytes of an item lie in the spool.
+func (r itemRecord) spooled() bool { return r.Path == "" }
+
 // recordVersion is the first byte of every record.
 const recordVersion = 1
 

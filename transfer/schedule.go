@@ -216,7 +216,7 @@ func (q *Queue) deleteFiles(j *job) {
 	}()
 	for _, it := range j.items {
 		os.Remove(q.store.progress(it.rec.Object.ID))
-		if it.rec.Path == "" {
+		if it.rec.spooled() {
 			os.Remove(q.store.spool(it.rec.Object.ID)) // else the next start sweeps it
 		}
 	}

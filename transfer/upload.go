@@ -62,7 +62,7 @@ func (d *delivery) once(ctx context.Context) error {
 // open opens the source, which must be what was accepted, and the progress record.
 func (d *delivery) open() (err error) {
 	r := d.it.rec
-	if r.Path == "" {
+	if r.spooled() {
 		d.file, err = d.openSpool()
 	} else {
 		var now source
@@ -172,7 +172,7 @@ func because(ctx context.Context, err error) error {
 // it has been read; and that spooled bytes are those that were spooled.
 func (d *delivery) unchanged() error {
 	r := d.it.rec
-	if r.Path == "" {
+	if r.spooled() {
 		return nil
 	}
 	now, err := inspect(d.file)
