@@ -72,6 +72,7 @@ func (p *program) destinationsAddCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&n.Path, "path", "", "where files go below the URL's directory; default: {id}/{name}")
 	f.StringVar(&n.Link, "link", "", "template of the public link, such as https://host/{id}/{name}")
+	f.BoolVar(&n.Overwrite, "overwrite", false, "replace a file of the same name instead of refusing (ftp, sftp)")
 	f.StringVar(&n.KeyFile, "key-file", "", "private key for signing in (sftp)")
 	f.BoolVar(&n.asDefault, "default", false, "send here when no destination is named")
 	f.BoolVar(&n.passwordStdin, "password-stdin", false, "read the password, or the token of a tus server, from the first line of standard input")

@@ -39,10 +39,11 @@ type limits struct {
 // destination is a server and how files are laid out on it. It never holds a
 // secret: those are kept by [secrets].
 type destination struct {
-	URL     string `toml:"url"`
-	Path    string `toml:"path,omitempty"`     // under the URL's directory; "" = {id}/{name}
-	Link    string `toml:"link,omitempty"`     // template of the public link, with {id} and {name}
-	KeyFile string `toml:"key_file,omitempty"` // sftp: private key for signing in
+	URL       string `toml:"url"`
+	Path      string `toml:"path,omitempty"`      // under the URL's directory; "" = {id}/{name}
+	Link      string `toml:"link,omitempty"`      // template of the public link, with {id} and {name}
+	Overwrite bool   `toml:"overwrite,omitempty"` // replace a file of the same name (ftp, sftp)
+	KeyFile   string `toml:"key_file,omitempty"`  // sftp: private key for signing in
 }
 
 // namePattern is what a destination may be called: it stands in file names,

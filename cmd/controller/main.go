@@ -103,13 +103,13 @@ func newBackend(d destination, keep secrets, known hostKeys) (transfer.Backend, 
 	case "ftp":
 		return ftp.New(ftp.Config{
 			Addr: address(u, "21"), User: u.User.Username(), Password: password,
-			Dir: directory(u), Path: d.Path, Link: d.Link,
+			Dir: directory(u), Path: d.Path, Link: d.Link, Overwrite: d.Overwrite,
 		})
 	case "sftp":
 		return sftp.New(sftp.Config{
 			Addr: address(u, "22"), User: u.User.Username(), KnownHosts: known,
 			KeyFile: d.KeyFile, Passphrase: password, Agent: d.KeyFile == "", Password: password,
-			Dir: directory(u), Path: d.Path, Link: d.Link,
+			Dir: directory(u), Path: d.Path, Link: d.Link, Overwrite: d.Overwrite,
 		})
 	case "tus+http", "tus+https":
 		endpoint := strings.TrimPrefix(d.URL, "tus+")

@@ -115,7 +115,7 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"random": cmdRandom, "change": cmdChange, "patch": cmdPatch, "fetch": cmdFetch, "resent": cmdResent,
 		"companion": cmdCompanion, "damage": cmdDamage, "damaged": cmdDamaged,
 		"serve": cmdServe, "down": cmdDown, "up": cmdUp, "waiting": cmdWaiting,
-		"delivered": cmdDelivered, "cleared": cmdCleared, "secretless": cmdSecretless,
+		"delivered": cmdDelivered, "cleared": cmdCleared, "zeros": cmdZeros, "secretless": cmdSecretless,
 	}
 	maps.Copy(cmds, platformCommands())
 	return cmds

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -129,4 +130,13 @@ func cmdSecretless(ts *testscript.TestScript, _ bool, args []string) {
 			}
 		}
 	}
+}
+
+// cmdZeros leaves the rest of some other upload on the server, as if its own user
+// had: zeros FILE SIZE.
+func cmdZeros(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	ts.Check(os.WriteFile(args[0], make([]byte, n), 0o666))
+	ts.Check(os.Chmod(args[0], 0o666))
 }
