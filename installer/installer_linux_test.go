@@ -268,6 +268,9 @@ func TestAllUsersRunNoStrangersProgram(t *testing.T) {
 		}
 	}
 	link := filepath.Join(root, "link")
+	if err := errors.Join(os.Chown(exe, 0, 0), os.Chown(dir, 12345, 0)); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Symlink(exe, link); err != nil {
 		t.Fatal(err)
 	}
