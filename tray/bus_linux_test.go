@@ -218,8 +218,14 @@ func (i *icon) click(labels ...string) {
 	i.t.Helper()
 	var n node
 	eventually(i.t, strings.Join(labels, " > ")+" enabled", func() bool { n = i.wait(labels...); return n.enabled })
+	i.event("clicked", n.id)
+}
+
+// event tells what a person does with the menu.
+func (i *icon) event(what string, line int32) {
+	i.t.Helper()
 	call := i.conn.Object(i.name, "/StatusNotifierItem/menu").
-		Call("com.canonical.dbusmenu.Event", dbus.FlagNoReplyExpected, n.id, "clicked", dbus.MakeVariant(""), uint32(0))
+		Call("com.canonical.dbusmenu.Event", dbus.FlagNoReplyExpected, line, what, dbus.MakeVariant(""), uint32(0))
 	if call.Err != nil {
 		i.t.Fatal(call.Err)
 	}
@@ -491,6 +497,32 @@ func TestFollowsTheController(t *testing.T) {
 	icon.wait("1 transfer")
 	icon.click("file1", "Pause")
 	p.expect("pause j1")
+	p.end()
+}
+
+// TestMenuHoldsStillWhileOpen: lxqt's panel closes an open menu that changes.
+func TestMenuHoldsStillWhileOpen(t *testing.T) {
+	at := socket(t)
+	startBus(t, at)
+	panel := newPanel(t, at)
+	p := startDemo(t, "unix:path="+at)
+	icon := panel.icon(t)
+	p.tell(event(job(1, "uploading")))
+	p.tell(event(job(2, "uploading")))
+	icon.wait("file1  —  uploading")
+	icon.wait("file2  —  uploading")
+	picture := icon.property("IconPixmap").String()
+	icon.event("opened", 0)
+	p.tell(event(job(1, "failed")))
+	eventually(t, "the icon of a failure", func() bool { return icon.property("IconPixmap").String() != picture })
+	for range 20 { // several times as long as changes wait otherwise
+		icon.wait("file1  —  uploading")
+		time.Sleep(50 * time.Millisecond)
+	}
+	icon.click("file2", "Pause")
+	p.expect("pause j2")
+	icon.wait("file1  —  failed")
+	icon.wait("file2  —  paused")
 	p.end()
 }
 

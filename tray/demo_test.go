@@ -60,14 +60,22 @@ func demo(in io.Reader, out io.Writer) error {
 		Service: s,
 		Open:    func(context.Context) error { _, err := fmt.Fprintln(out, "open"); return err },
 		Exit:    func() { fmt.Fprintln(out, "exit") },
-	}, pace{
-		slow: 100 * time.Millisecond, quick: 10 * time.Millisecond, after: time.Second, busy: 10 * time.Millisecond,
-		search: 50 * time.Millisecond, closing: 5 * time.Second,
-	})
+	}, demoPace())
 	if err == nil {
 		_, err = fmt.Fprintln(out, "ended")
 	}
 	return err
+}
+
+// demoPace is quick, unless a person wants to see the usual one on a panel.
+func demoPace() pace {
+	if os.Getenv("BERTH_TRAY_PACE") == "usual" {
+		return usualPace()
+	}
+	return pace{
+		slow: 100 * time.Millisecond, quick: 10 * time.Millisecond, after: time.Second, busy: 10 * time.Millisecond,
+		search: 50 * time.Millisecond, closing: 5 * time.Second,
+	}
 }
 
 func feed(s *fakeService, in io.Reader) {

@@ -24,9 +24,9 @@ type toolkit interface {
 	separator()
 	icon(mood)
 	tooltip(string) // shown beside the pointer
-	// busy says that a person has the menu open and the system cannot bear
-	// changes of an open menu.
-	busy() bool
+	// busy says that a person has the menu open and the desktop cannot bear
+	// changes of an open menu. A click closes the menu; clicked is the last one.
+	busy(clicked time.Time) bool
 }
 
 // line is an item and what it shows now.
@@ -167,16 +167,21 @@ func (d *driver) apply(m menu, now time.Time) bool {
 		}
 	}
 	changed := d.update(m)
-	if m.mood != d.shown.mood {
-		d.kit.icon(m.mood)
-		changed = true
-	}
+	d.look(m.mood)
 	if m.tooltip != d.shown.tooltip {
 		d.kit.tooltip(m.tooltip)
 		changed = true
 	}
 	d.shown = m
 	return changed
+}
+
+// look changes the icon, which disturbs no open menu and so needs no pacing.
+func (d *driver) look(m mood) {
+	if m != d.shown.mood {
+		d.kit.icon(m)
+		d.shown.mood = m
+	}
 }
 
 func (d *driver) update(m menu) bool {

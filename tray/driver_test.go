@@ -39,10 +39,10 @@ func (k *fakeKit) add(parent item, title string) (item, <-chan struct{}) {
 	k.items = append(k.items, it)
 	return it, it.clicks
 }
-func (k *fakeKit) separator()       {}
-func (k *fakeKit) icon(m mood)      { k.note("icon %d", m) }
-func (k *fakeKit) busy() bool       { return k.open.Load() }
-func (k *fakeKit) tooltip(s string) { k.note("tooltip %s", s) }
+func (k *fakeKit) separator()          {}
+func (k *fakeKit) icon(m mood)         { k.note("icon %d", m) }
+func (k *fakeKit) busy(time.Time) bool { return k.open.Load() }
+func (k *fakeKit) tooltip(s string)    { k.note("tooltip %s", s) }
 
 func (k *fakeKit) take() []string {
 	out := k.calls

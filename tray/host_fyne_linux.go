@@ -15,7 +15,8 @@ import (
 // a bus, and both work only once in a process.
 func (t *tray) host(ctx context.Context) error {
 	systray.SetTitle("Berth") // before the start: it becomes the item's id
-	ready := func() { t.build(ctx, library{}) }
+	kit := newLibrary(ctx)
+	ready := func() { t.build(ctx, kit) }
 	for {
 		if !awaitWatcher(ctx, t.pace.search) {
 			return nil

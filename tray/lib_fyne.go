@@ -3,14 +3,37 @@
 package tray
 
 import (
+	"context"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"fyne.io/systray"
 )
 
 // library is fyne.io/systray, the maintained fork of getlantern/systray: pure
 // Go over D-Bus.
-type library struct{}
+type library struct {
+	opened *atomic.Int64 // when a panel last said that it opened the menu, in Unix nanoseconds
+}
+
+// newLibrary listens to what panels say until ctx is done.
+func newLibrary(ctx context.Context) library {
+	l := library{opened: new(atomic.Int64)}
+	go func() {
+		for {
+			select {
+			case <-systray.TrayOpenedCh:
+				if now := time.Now(); !l.held(now) { // opening it again and again holds it no longer
+					l.opened.Store(now.UnixNano())
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return l
+}
 
 func (library) add(parent item, title string) (item, <-chan struct{}) {
 	var it *systray.MenuItem
@@ -33,7 +56,16 @@ func (library) icon(m mood) {
 
 func (library) tooltip(s string) { systray.SetTooltip(s) }
 
-func (library) busy() bool { return false } // the panel has a copy of the menu
+// openTime is how long a menu that was opened stays as it is. Panels tell when
+// they close it as well, but the library keeps that to itself. Of the panels,
+// lxqt's closes a menu that changes; the others show the change.
+const openTime = 10 * time.Second
+
+func (l library) held(now time.Time) bool { return now.Sub(time.Unix(0, l.opened.Load())) < openTime }
+
+func (l library) busy(clicked time.Time) bool {
+	return l.held(time.Now()) && clicked.Before(time.Unix(0, l.opened.Load()))
+}
 
 // escaped is an item whose titles are shown as they are: the menu protocol
 // takes an underscore for the mark of a keyboard shortcut.

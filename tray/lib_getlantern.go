@@ -2,7 +2,11 @@
 
 package tray
 
-import "github.com/getlantern/systray"
+import (
+	"time"
+
+	"github.com/getlantern/systray"
+)
 
 // library is github.com/getlantern/systray.
 type library struct {
@@ -25,7 +29,7 @@ func (library) icon(m mood) { systray.SetIcon(iconBytes(m)) }
 
 func (library) tooltip(s string) { systray.SetTooltip(cutTooltip(s)) }
 
-func (l library) busy() bool { return l.open != nil && l.open() }
+func (l library) busy(time.Time) bool { return l.open != nil && l.open() }
 
 // escaped is an item whose titles are shown as they are.
 type escaped struct{ *systray.MenuItem }

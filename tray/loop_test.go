@@ -166,6 +166,14 @@ func TestLoopPacesLabels(t *testing.T) {
 		if !has(kit, "file1  —  uploading, 50 %") {
 			t.Fatalf("first: %q", kit.visible())
 		}
+		s.put(job(1, "failed")) // shows at once: an icon is no label
+		synctest.Wait()
+		if got := kit.take(); !slices.Contains(got, "icon 4") {
+			t.Errorf("the icon waits: %q", got)
+		}
+		s.put(job(1, "uploading"))
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		kit.take()
 		changes := 0
 		for n := range 100 { // ten seconds of quick progress
@@ -214,7 +222,7 @@ func TestOpenMenuIsLeftAlone(t *testing.T) {
 		s.put(job(1, "paused"))
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if got := kit.take(); len(got) > 0 {
+		if got := kit.take(); !slices.Equal(got, []string{"icon 3"}) {
 			t.Errorf("an open menu was changed: %q", got)
 		}
 		kit.open.Store(false)

@@ -58,10 +58,7 @@ type Config struct {
 // program must run in others, since Run never returns there; elsewhere any
 // goroutine will do.
 func Run(ctx context.Context, cfg Config) error {
-	return run(ctx, cfg, pace{
-		slow: slowest, quick: 200 * time.Millisecond, after: 5 * time.Second, busy: 200 * time.Millisecond,
-		search: 30 * time.Second, closing: 2 * time.Second,
-	})
+	return run(ctx, cfg, usualPace())
 }
 
 func run(ctx context.Context, cfg Config, p pace) (err error) {
@@ -173,6 +170,9 @@ func (t *tray) loop(ctx context.Context, d *driver) {
 		case u := <-t.updates:
 			u.to(m)
 			dirty = true
+			if there {
+				d.look(m.mood(m.tally()))
+			}
 		case p := <-t.presses:
 			plan.hurry(time.Now())
 			t.order(d, p)
@@ -180,7 +180,7 @@ func (t *tray) loop(ctx context.Context, d *driver) {
 			if !there || !dirty {
 				continue
 			}
-			if d.kit.busy() {
+			if d.kit.busy(plan.clicked) {
 				due.Reset(t.pace.busy)
 				continue
 			}
