@@ -1,0 +1,225 @@
+// Command bench compares Berth's engine with what else moves bytes between two
+// processes of one machine: TCP over loopback, a Unix socket, a pipe, shmipc-go
+// (twice: as it comes, and tuned for the size), and, as the limit, memcpy. All of
+// them run in turns in one go, so that a busy machine hurts all alike.
+//
+//	go run .              a table
+//	go run . -svg DIR     and two plots
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"time"
+
+	"github.com/cloudwego/shmipc-go"
+)
+
+var sizes = []int{4 << 10, 64 << 10, 1 << 20, 16 << 20, 64 << 20}
+
+// transport is one way of moving bytes to another process and back.
+type transport interface {
+	// echo sends 64 bytes and waits until they have come back.
+	echo() error
+	// push sends count messages of size bytes from src and waits until the other
+	// process has copied the last one into a buffer of its own.
+	push(src []byte, count int) error
+	close()
+}
+
+// kind is a transport by name; start makes one for messages of size bytes and
+// answers the other process's id.
+type kind struct {
+	name  string
+	start func(size int) (transport, int, error)
+}
+
+func kinds() []kind {
+	return []kind{
+		{"berth", startBerth},
+		{"tcp", func(int) (transport, int, error) { return startSocket("tcp") }},
+		{"unix", func(int) (transport, int, error) { return startSocket("unix") }},
+		{"pipe", startPipe},
+		{"shmipc default", func(int) (transport, int, error) { return startShmipc(0) }},
+		{"shmipc tuned", startShmipc2},
+	}
+}
+
+func startShmipc2(size int) (transport, int, error) { return startShmipc(size) }
+
+func main() {
+	shmipc.SetLogLevel(100) // its warnings would stand between the figures
+	if role := os.Getenv("BENCH_ROLE"); role != "" {
+		if err := play(role); err != nil {
+			fmt.Fprintln(os.Stderr, "bench peer:", role, err)
+			os.Exit(1)
+		}
+		return
+	}
+	svg := flag.String("svg", "", "write plots into this directory")
+	rounds := flag.Int("rounds", 3, "how often everything is measured; the median counts")
+	flag.Parse()
+	r := run(*rounds)
+	r.print(os.Stdout)
+	if *svg != "" {
+		if err := r.plot(*svg); err != nil {
+			fmt.Fprintln(os.Stderr, "plots:", err)
+			os.Exit(1)
+		}
+	}
+}
+
+// latency is of round trips of 64 bytes.
+type latency struct {
+	p50, p99 time.Duration
+	cpu      time.Duration // of both processes, per round trip
+}
+
+type results struct {
+	names   []string
+	trip    map[string]latency
+	rate    map[string]map[int]float64 // GB/s by size
+	cpu     map[string]map[int]time.Duration
+	copying map[int]float64
+}
+
+func run(rounds int) *results {
+	r := &results{trip: map[string]latency{}, rate: map[string]map[int]float64{}, cpu: map[string]map[int]time.Duration{}, copying: map[int]float64{}}
+	trips, rates := map[string][]latency{}, map[string]map[int][]float64{}
+	copies := map[int][]float64{}
+	for _, k := range kinds() {
+		r.names = append(r.names, k.name)
+		rates[k.name], r.rate[k.name], r.cpu[k.name] = map[int][]float64{}, map[int]float64{}, map[int]time.Duration{}
+	}
+	for range rounds {
+		for _, k := range kinds() {
+			if l, err := measureTrip(k); err != nil {
+				fmt.Fprintf(os.Stderr, "%s: %v\n", k.name, err)
+			} else {
+				trips[k.name] = append(trips[k.name], l)
+			}
+		}
+		for _, size := range sizes {
+			copies[size] = append(copies[size], measureCopy(size))
+			for _, k := range kinds() {
+				rate, cpu, err := measureRate(k, size)
+				if err != nil {
+					fmt.Fprintf(os.Stderr, "%s, %d bytes: %v\n", k.name, size, err)
+					continue
+				}
+				rates[k.name][size] = append(rates[k.name][size], rate)
+				r.cpu[k.name][size] = cpu
+			}
+		}
+	}
+	for name, all := range trips {
+		slices.SortFunc(all, func(a, b latency) int { return int(a.p50 - b.p50) })
+		r.trip[name] = all[len(all)/2]
+	}
+	for name, bySize := range rates {
+		for size, all := range bySize {
+			r.rate[name][size] = median(all)
+		}
+	}
+	for size, all := range copies {
+		r.copying[size] = median(all)
+	}
+	return r
+}
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+// measureTrip takes the times of round trips for a third of a second.
+func measureTrip(k kind) (latency, error) {
+	t, pid, err := k.start(64)
+	if err != nil {
+		return latency{}, err
+	}
+	defer t.close()
+	for range 2000 {
+		if err := t.echo(); err != nil {
+			return latency{}, err
+		}
+	}
+	var all []time.Duration
+	before := cpuTime(os.Getpid()) + cpuTime(pid)
+	for end := time.Now().Add(time.Second / 3); time.Now().Before(end); {
+		start := time.Now()
+		if err := t.echo(); err != nil {
+			return latency{}, err
+		}
+		all = append(all, time.Since(start))
+	}
+	cpu := cpuTime(os.Getpid()) + cpuTime(pid) - before
+	slices.Sort(all)
+	return latency{all[len(all)/2], all[len(all)*99/100], cpu / time.Duration(len(all))}, nil
+}
+
+// measureRate pushes for about a third of a second and answers GB/s and the time
+// on the processors per message.
+func measureRate(k kind, size int) (float64, time.Duration, error) {
+	t, pid, err := k.start(size)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer t.close()
+	src := make([]byte, size)
+	for i := range src {
+		src[i] = byte(i)
+	}
+	count := max(2, (64<<20)/size)
+	if err := t.push(src, count); err != nil { // warm, and a first guess
+		return 0, 0, err
+	}
+	start := time.Now()
+	if err := t.push(src, count); err != nil {
+		return 0, 0, err
+	}
+	count = max(2, int(float64(count)*float64(time.Second/3)/float64(time.Since(start))))
+	before := cpuTime(os.Getpid()) + cpuTime(pid)
+	start = time.Now()
+	if err := t.push(src, count); err != nil {
+		return 0, 0, err
+	}
+	took := time.Since(start)
+	cpu := (cpuTime(os.Getpid()) + cpuTime(pid) - before) / time.Duration(count)
+	return float64(size) * float64(count) / took.Seconds() / 1e9, cpu, nil
+}
+
+// measureCopy is the limit: one copy from one warm buffer into another.
+func measureCopy(size int) float64 {
+	src, dst := make([]byte, size), make([]byte, size)
+	copy(dst, src)
+	count := 0
+	start := time.Now()
+	for time.Since(start) < time.Second/5 {
+		for range max(1, (1<<20)/size) {
+			copy(dst, src)
+			count++
+		}
+	}
+	return float64(size) * float64(count) / time.Since(start).Seconds() / 1e9
+}
+
+// child starts this program again as the other process.
+func child(role, address string, files ...*os.File) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), "BENCH_ROLE="+role, "BENCH_ADDRESS="+address)
+	cmd.Stderr, cmd.ExtraFiles = os.Stderr, files
+	return cmd, cmd.Start()
+}
+
+func stop(cmd *exec.Cmd) {
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+}
