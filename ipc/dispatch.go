@@ -220,7 +220,7 @@ func (m *Message) takeWhole(l *link) error {
 	if !whole {
 		return nil
 	}
-	if m.loc.offset != 0 || f.leases != 1 || l.whole == 0 || !l.companion && len(m.data) < l.whole {
+	if m.loc.offset != 0 || f.leases != 1 || !l.companion && (l.whole == 0 || len(m.data) < l.whole) {
 		return fmt.Errorf("segment %d can't be passed whole: offset %d, %d bytes, %d leases", f.number, m.loc.offset, len(m.data), f.leases)
 	}
 	f.forgotten = true

@@ -23,6 +23,9 @@ type Options struct {
 	// Budget is the most payload memory that all blocks together may take, in bytes;
 	// by default a quarter of the memory that this process may use.
 	Budget int64
+	// Cache is the most memory that retained payloads may take beside that, in bytes;
+	// by default a quarter of the budget.
+	Cache int64
 	// Outgoing and Incoming are the sizes that the halves of a block start with, in
 	// bytes; by default 4 MiB and 1 MiB.
 	Outgoing, Incoming int
@@ -44,6 +47,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Budget <= 0 {
 		o.Budget = usableMemory() / 4
+	}
+	if o.Cache <= 0 {
+		o.Cache = o.Budget / 4
 	}
 	set := func(v *int, def int) {
 		if *v <= 0 {
@@ -70,6 +76,7 @@ type Engine struct {
 	log       *slog.Logger
 	listener  *listener
 	directory *directory
+	cache     *cache
 	wg        sync.WaitGroup
 
 	mu       sync.Mutex
@@ -93,6 +100,8 @@ func NewEngine(s session.Session, o Options) (*Engine, error) {
 		members: map[string]*member{}, handlers: map[string]Handler{},
 	}
 	e.log = e.opts.Log
+	e.cache = &cache{budget: e.opts.Cache, kept: map[string]*keptPayload{}}
+	e.handlers[cacheService] = e.serveCache
 	if e.directory, err = newDirectory(os.Getpid()); err != nil {
 		return nil, err
 	}
@@ -145,6 +154,7 @@ func (e *Engine) Close() error {
 	e.mu.Unlock()
 	err := e.listener.close()
 	e.wg.Wait()
+	e.cache.close()
 	return errors.Join(err, e.directory.seg.Close())
 }
 

@@ -137,10 +137,17 @@ func newLink(c linkConfig) (*link, error) {
 
 // fail ends the link for err: everybody who waits gets it. The first one counts.
 func (l *link) fail(err error) {
+	if l.die(err) {
+		_ = l.conn.close()
+	}
+}
+
+// die is fail with the control stream left open; false when the link was dead.
+func (l *link) die(err error) bool {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.err != nil {
-		l.mu.Unlock()
-		return
+		return false
 	}
 	l.err = err
 	l.ending.Store(true)
@@ -150,8 +157,7 @@ func (l *link) fail(err error) {
 	for _, s := range l.sessions {
 		s.end(closing{closePeer, err.Error()})
 	}
-	l.mu.Unlock()
-	_ = l.conn.close()
+	return true
 }
 
 // shake makes the leader, if there is one, look around. The caller holds mu.
@@ -164,13 +170,10 @@ func (l *link) shake() {
 // breach drops a peer that broke the protocol.
 func (l *link) breach(err error) {
 	err = fmt.Errorf("%w by %s: %w", ErrProtocol, l.peer, err)
-	l.mu.Lock()
-	alive := l.err == nil
-	l.mu.Unlock()
-	if alive {
+	if l.die(err) {
 		_ = l.conn.write(frameFailure, []byte(clip(err.Error(), 512)))
+		_ = l.conn.close()
 	}
-	l.fail(err)
 }
 
 func clip(s string, n int) string { return s[:min(len(s), n)] }

@@ -11,6 +11,7 @@ type Stats struct {
 	Used       int64 // of the budget: the blocks of all companions
 	Companions []CompanionStats
 	Dropped    []Drop // the last companions that broke the protocol
+	Cached     []Cached
 }
 
 // CompanionStats is one companion in Stats.
@@ -45,6 +46,7 @@ func (e *Engine) Stats() Stats {
 		members = append(members, m)
 	}
 	e.mu.Unlock()
+	s.Cached = e.cache.list()
 	for i, m := range members {
 		if m.registered() {
 			m.link.describe(&s.Companions[i])

@@ -81,11 +81,13 @@ func (s *Session) sendWhole(ctx context.Context, p *Parcel, flags uint8, correla
 // passage is a whole segment on its way to a companion, or lying there. It is
 // guarded by the mutex of the link to that companion.
 type passage struct {
-	flow   *flow
-	state  int
-	number uint32
-	size   int64
-	err    error
+	flow    *flow         // nil when it comes from the cache
+	session uint32        // then: the session it goes to
+	mapped  chan struct{} // then: closed on arrival
+	state   int
+	number  uint32
+	size    int64
+	err     error
 }
 
 // States of a passage: sealing → mapped → posted, or sealing → failed.
@@ -209,6 +211,10 @@ func (l *link) arrived(number uint32) bool {
 		return false
 	}
 	p.state = passageMapped
+	if p.flow == nil {
+		close(p.mapped)
+		return true
+	}
 	l.stir(p.flow)
 	return true
 }
@@ -220,6 +226,9 @@ func (l *link) returned(loc location) (session uint32, ok bool) {
 		return 0, false
 	}
 	delete(l.passages, loc.segment)
+	if p.flow == nil {
+		return p.session, true
+	}
 	m := l.host.(*member)
 	go m.e.refund(m, p.size)
 	return p.flow.to.id, true
