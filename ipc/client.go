@@ -89,6 +89,7 @@ func enroll(conn conn, pid int, h hello) (*Client, error) {
 		}
 		switch {
 		case f.kind == frameWaiting:
+		case f.kind == frameDoorbell && c != nil: // somebody was faster; serve looks at the ring
 		case f.kind == frameRefused:
 			return c, refusedBy(f.body)
 		case f.kind == frameRegistered && c != nil:

@@ -52,10 +52,31 @@ func (l *link) gotLate(r *record) error {
 	if r.session() == 0 || own && r.session() >= l.nextID || !own && r.session() > l.lastPeer {
 		return errUnknownSession
 	}
+	if r.kind() == kindMessage && r.flags()&(flagInline|flagWhole) == flagWhole {
+		return l.lateWhole(r)
+	}
 	if r.kind() == kindMessage && r.flags()&flagInline == 0 {
 		l.postRelease(r.session(), r.location())
 	}
 	return nil
+}
+
+// lateWhole takes a whole segment that came too late. Its sender has let go of it:
+// the engine says nothing, and a companion gives back what was lent to it.
+func (l *link) lateWhole(r *record) error {
+	m := &Message{flags: flagWhole, loc: r.location()}
+	var err error
+	if m.data, m.from, err = l.resolve(r); err != nil {
+		return err
+	}
+	l.leased += len(m.data)
+	if err = m.takeWhole(l); err == nil && l.companion {
+		l.postRelease(r.session(), m.loc)
+	}
+	f := m.from
+	l.unlease(m)
+	l.dropForeign(f)
+	return err
 }
 
 // resolve finds the memory that r names and takes a lease on it.

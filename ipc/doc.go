@@ -71,7 +71,12 @@
 //	12 doorbell both       empty: look at the ring                         -
 //	13 failure  both       text: the reason why the sender hangs up        -
 //
-// Rendezvous: hello → (waiting)* → welcome, extent × 2 → mapped × 3 → registered.
+// Whoever has read a frame of any type looks at its ring afterwards: a doorbell may
+// be left out when the stream is full of other frames, and one may come before
+// registered.
+//
+// Rendezvous: hello → (waiting)* → welcome, extent × 2 → mapped × 3 (0, 1, 2) →
+// registered.
 // Until registered nobody sees the companion; if it dies before, nothing stays.
 // A companion of another version gets refused with code 1 and the engine's version.
 //

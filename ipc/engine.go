@@ -37,6 +37,8 @@ type Options struct {
 	Window int
 	// Companions is how many may be registered; by default (and at most) 4096.
 	Companions int
+
+	patience time.Duration // with a companion that registers
 }
 
 const defaultSlots = 256
@@ -61,6 +63,7 @@ func (o Options) withDefaults() Options {
 	set(&o.Largest, int(min(o.Budget/2, 4<<30)))
 	set(&o.Window, 64)
 	set(&o.Companions, directoryCapacity)
+	o.patience = max(o.patience, helloTimeout)
 	if o.Unit != minUnit {
 		o.Unit = 4096
 	}
@@ -83,6 +86,7 @@ type Engine struct {
 	closed   bool
 	changed  chan struct{} // closed and replaced when room may have become free
 	members  map[string]*member
+	present  map[*member]bool // members, and who has only dialled yet
 	used     int64
 	dropped  []Drop
 	handlers map[string]Handler
@@ -97,7 +101,7 @@ func NewEngine(s session.Session, o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		opts: o.withDefaults(), changed: make(chan struct{}),
-		members: map[string]*member{}, handlers: map[string]Handler{},
+		members: map[string]*member{}, present: map[*member]bool{}, handlers: map[string]Handler{},
 	}
 	e.log = e.opts.Log
 	e.cache = &cache{budget: e.opts.Cache, kept: map[string]*keptPayload{}}
@@ -148,7 +152,7 @@ func (e *Engine) Close() error {
 	}
 	e.closed = true
 	close(e.changed)
-	for _, m := range e.members {
+	for m := range e.present {
 		m.drop(fmt.Errorf("%w: the engine ends", ErrClosed))
 	}
 	e.mu.Unlock()
@@ -173,8 +177,23 @@ func (e *Engine) accept() {
 			continue
 		}
 		m := &member{e: e, conn: c, peer: p, since: time.Now(), unmapped: map[uint32]*shm.Segment{}, leaving: map[uint32]int64{}}
+		if !e.greet(m) {
+			_ = m.conn.close()
+			_ = m.peer.release()
+			continue
+		}
 		e.wg.Go(m.run)
 	}
+}
+
+// greet makes m known to Close.
+func (e *Engine) greet(m *member) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.closed {
+		e.present[m] = true
+	}
+	return !e.closed
 }
 
 // enter makes m the holder of name, waiting while there is no room. A name that is
@@ -229,6 +248,7 @@ const nameTimeout = 2 * time.Second
 func (e *Engine) leave(m *member, why error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	delete(e.present, m)
 	if e.members[m.name] != m {
 		return
 	}

@@ -180,8 +180,12 @@ func clip(s string, n int) string { return s[:min(len(s), n)] }
 
 // serve reads control frames until the stream ends, hands those that are not the
 // link's own to other, and takes the link down.
+//
+// It looks at the ring at once, for a doorbell may have come during the rendezvous,
+// and after every frame: a stream full of others swallows doorbells.
 func (l *link) serve(other func(frame) error) {
 	for {
+		l.answer()
 		f, err := l.conn.read()
 		if err != nil {
 			l.lastWords()
@@ -190,7 +194,7 @@ func (l *link) serve(other func(frame) error) {
 		}
 		switch f.kind {
 		case frameDoorbell:
-			l.answer()
+			closeHandles(f.handles)
 		case frameFailure:
 			l.fail(fmt.Errorf("%w: %s hung up: %q", ErrRefused, l.peer, clip(string(f.body), 512)))
 		default:

@@ -3,6 +3,7 @@ package ipc
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -127,7 +128,7 @@ func (m *member) rendezvous() error {
 	if err != nil {
 		return err
 	}
-	if err := m.awaitMapped(3); err != nil {
+	if err := m.awaitMapped(); err != nil {
 		return err
 	}
 	for _, s := range segments {
@@ -142,7 +143,7 @@ func (m *member) rendezvous() error {
 
 // hello reads the first frame; who says nothing is hung up on.
 func (m *member) hello() (hello, error) {
-	t := time.AfterFunc(helloTimeout, func() { _ = m.conn.close() })
+	t := time.AfterFunc(m.e.opts.patience, func() { _ = m.conn.close() })
 	defer t.Stop()
 	f, err := m.conn.read()
 	if err != nil {
@@ -256,11 +257,12 @@ func (m *member) enlist(half uint32, seg *shm.Segment) (uint32, bool) {
 	return m.next, true
 }
 
-// awaitMapped waits until the companion has mapped n things.
-func (m *member) awaitMapped(n int) error {
-	t := time.AfterFunc(helloTimeout, func() { _ = m.conn.close() })
+// awaitMapped waits until the companion has mapped lane and directory (0) and the
+// first extents (1 and 2), each once.
+func (m *member) awaitMapped() error {
+	t := time.AfterFunc(m.e.opts.patience, func() { _ = m.conn.close() })
 	defer t.Stop()
-	for range n {
+	for missing := []uint32{0, 1, 2}; len(missing) > 0; {
 		f, err := m.conn.read()
 		if err != nil {
 			return fmt.Errorf("%w: during registration: %w", ErrPeer, err)
@@ -269,6 +271,12 @@ func (m *member) awaitMapped(n int) error {
 			closeHandles(f.handles)
 			return fmt.Errorf("%w: frame %d during registration", ErrProtocol, f.kind)
 		}
+		number, err := decodeUint32(f.body)
+		i := slices.Index(missing, number)
+		if err != nil || i < 0 {
+			return fmt.Errorf("%w: mapped segment %d during registration", ErrProtocol, number)
+		}
+		missing = slices.Delete(missing, i, i+1)
 		if err := m.frame(f); err != nil {
 			return err
 		}
@@ -303,6 +311,7 @@ func (m *member) mapped(body []byte) error {
 	m.mu.Lock()
 	seg := m.unmapped[number]
 	delete(m.unmapped, number)
+	last := m.next
 	m.mu.Unlock()
 	if seg != nil {
 		if m.ready.Load() {
@@ -317,10 +326,12 @@ func (m *member) mapped(body []byte) error {
 		return nil
 	}
 	f := m.link.theirs[number]
-	if f == nil || f.seg == nil {
+	switch {
+	case f == nil && number > last:
 		return fmt.Errorf("mapped segment %d, which was never passed", number)
-	}
-	if m.ready.Load() {
+	case f == nil || f.forgotten: // the ring was faster than the stream: it has been sent on or given back
+		return nil
+	case m.ready.Load():
 		return f.seg.Seal()
 	}
 	return nil

@@ -126,7 +126,7 @@ func (l *link) spin() bool {
 func (l *link) nap(c condition) bool {
 	l.rx.wake.Swap(asleep)
 	ready, err := l.check(c)
-	if ready || err != nil || l.rx.ready() || l.short.Load() && l.hasRoom() {
+	if ready || err != nil || l.ending.Load() || l.rx.ready() || l.short.Load() && l.hasRoom() {
 		l.rx.wake.Swap(awake)
 		return true
 	}
@@ -196,6 +196,9 @@ func (l *link) unlead() {
 
 // answer is what a doorbell calls for.
 func (l *link) answer() {
+	if l.ending.Load() {
+		return
+	}
 	l.rung.Swap(1)
 	if l.takeLead() {
 		l.rung.Swap(0)

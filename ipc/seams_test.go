@@ -1,0 +1,180 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"berth/internal/shm"
+)
+
+// hastyConn hears a doorbell just before registered: the engine may ring as soon as
+// the companion is in the directory.
+type hastyConn struct {
+	conn
+	kept *frame
+}
+
+func (h *hastyConn) read() (frame, error) {
+	if h.kept != nil {
+		f := *h.kept
+		h.kept = nil
+		return f, nil
+	}
+	f, err := h.conn.read()
+	if err == nil && f.kind == frameRegistered {
+		h.kept = &f
+		return frame{kind: frameDoorbell}, nil
+	}
+	return f, err
+}
+
+func TestADoorbellMayComeBeforeRegistered(t *testing.T) {
+	e := testEngine(t, Options{})
+	e.Handle("echo", echo)
+	raw, pid, err := dialConn(testContext(t), e.Endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := enroll(&hastyConn{conn: raw}, pid, hello{version: Version, name: "shell"})
+	if err != nil {
+		_ = raw.close()
+		t.Fatal(err)
+	}
+	c.discard(ErrClosed)
+}
+
+// deafConn loses every doorbell, as a stream does that is full of other frames.
+type deafConn struct {
+	conn
+	deaf atomic.Bool
+}
+
+func (d *deafConn) doorbell() {
+	if !d.deaf.Load() {
+		d.conn.doorbell()
+	}
+}
+
+func TestALostDoorbellIsMadeUpForByAnyFrame(t *testing.T) {
+	engine, companion := heapPair(t, 8, testHost{}, testHost{echo})
+	ctx := testContext(t)
+	s, err := engine.openSession(ctx, opening{address: "c/echo"}, "c", "echo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return engine.tx.wake.Load() == doorbell }) // the companion has gone cold
+	deaf := &deafConn{conn: engine.conn}
+	deaf.deaf.Store(true)
+	engine.conn = deaf
+	p, err := s.Alloc(ctx, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan error, 1)
+	go func() {
+		m, err := s.Call(ctx, p)
+		if err == nil {
+			m.Release()
+		}
+		got <- err
+	}()
+	waitFor(t, func() bool { return engine.tx.wake.Load() == awake }) // published, the bell not heard
+	if err := deaf.write(frameTrim, nil); err != nil {
+		t.Fatal(err)
+	}
+	deaf.deaf.Store(false)
+	if err := <-got; err != nil {
+		t.Fatal(err)
+	}
+	_ = companion
+}
+
+// TestAWholeSegmentAfterTheClose: one goroutine sends while another closes.
+func TestAWholeSegmentAfterTheClose(t *testing.T) {
+	if !shm.CanFreeze {
+		t.Skip("whole segments are not passed on this system")
+	}
+	e := testEngine(t, Options{})
+	a, b := testClient(t, e, "a"), testClient(t, e, "b")
+	b.Handle("x", func(ctx context.Context, s *Session) { _, _ = s.Recv(ctx) })
+	before := e.Stats().Used
+	ctx := testContext(t)
+	for i := range 3 {
+		s, err := a.Open(ctx, "b/x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := s.Alloc(ctx, 5<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.takeCredit(ctx); err != nil {
+			t.Fatal(err)
+		}
+		_ = s.Close()
+		if i > 0 { // by now the engine has closed its end as well
+			waitFor(t, func() bool { return e.Stats().Companions[0].Sessions == 0 })
+		}
+		if err := s.sendWhole(ctx, p, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitFor(t, func() bool { return e.Stats().Used == before })
+	if a.Err() != nil || b.Err() != nil {
+		t.Fatalf("dropped: %v, %v", a.Err(), b.Err())
+	}
+}
+
+func TestHalfARegistrationIsRefused(t *testing.T) {
+	e := testEngine(t, Options{})
+	c, _, err := dialConn(testContext(t), e.Endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.close() }()
+	if err := c.write(frameHello, hello{version: Version, name: "half"}.encode()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // says three times that it has mapped the lane
+		if err := c.write(frameMapped, le.AppendUint32(nil, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for {
+		f, err := c.read()
+		closeHandles(f.handles)
+		if err != nil || f.kind == frameRefused {
+			return
+		}
+		if f.kind == frameRegistered {
+			t.Fatal("registered without an extent")
+		}
+	}
+}
+
+func TestCloseDoesNotWaitForStrangers(t *testing.T) {
+	e, err := NewEngine(testSession(t), Options{patience: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := dialConn(testContext(t), e.Endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.close() }()
+	waitFor(t, func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return len(e.present) == 1
+	})
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := c.read(); err == nil && f.kind != frameRefused {
+		t.Fatal(fmt.Sprint("frame ", f.kind), errors.New("instead of the end"))
+	}
+}
