@@ -93,7 +93,7 @@ func heapPair(t testing.TB, slots uint32, engineHost, companionHost host) (engin
 	}
 	base := linkConfig{slots: slots, unit: 4096, window: 8, largest: 256 << 10}
 	ce, cc := base, base
-	ce.peer, ce.lane, ce.events, ce.conn, ce.host = "companion", shared, own, ca, engineHost
+	ce.peer, ce.lane, ce.events, ce.conn, ce.host = "companion", shared, own, &deafConn{conn: ca}, engineHost
 	cc.peer, cc.lane, cc.events, cc.conn, cc.host, cc.companion = "engine", alias(shared), other, cb, companionHost, true
 	if engine, err = newLink(ce); err != nil {
 		t.Fatal(err)

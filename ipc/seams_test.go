@@ -67,9 +67,8 @@ func TestALostDoorbellIsMadeUpForByAnyFrame(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, func() bool { return engine.tx.wake.Load() == doorbell }) // the companion has gone cold
-	deaf := &deafConn{conn: engine.conn}
+	deaf := engine.conn.(*deafConn)
 	deaf.deaf.Store(true)
-	engine.conn = deaf
 	p, err := s.Alloc(ctx, 10)
 	if err != nil {
 		t.Fatal(err)
