@@ -31,7 +31,7 @@ go:
 
 .PHONY: deps
 deps: ## install the Debian packages that running and testing need
-	@tools/deps.sh run test wine browser
+	@tools/deps.sh run test wine model browser
 
 .PHONY: run
 run: go ## see it work: hand a file over, upload it, fetch it by its link, compare
@@ -77,6 +77,11 @@ bench: go ## measure: round trips and throughput beside the peers, uploads, star
 .PHONY: fuzz
 fuzz: go ## fuzz every parser for FUZZTIME each (30s; 1000000x counts executions)
 	@tools/fuzz.sh $(FUZZTIME)
+
+.PHONY: model
+model: ## explore the models of the ipc protocol, and their mutants, with spin
+	@tools/deps.sh model
+	@ipc/model/run.sh
 
 .PHONY: torture
 torture: go ## the long crash tests at full count (BERTH_TORTURE=1; hours)

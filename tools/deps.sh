@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what is missing of the Debian packages that a task needs.
-# Usage: tools/deps.sh GROUP...    groups: run test wine browser
+# Usage: tools/deps.sh GROUP...    groups: run test wine model browser
 # Root or sudo installs them; without either the packages are named, and tests
 # that want them are skipped by name.
 set -euo pipefail
@@ -9,9 +9,10 @@ packages() {
   case $1 in
     run)  echo curl ca-certificates ;;
     test) echo gcc libc6-dev ca-certificates curl dbus-daemon desktop-file-utils libglib2.0-bin openssh-client openssh-server openssh-sftp-server vsftpd procps systemd util-linux ;;
+    model) echo gcc libc6-dev spin ;;
     wine) echo binutils ca-certificates libfontconfig1 libfreetype6 libx11-6 libxext6 patchelf util-linux xdotool imagemagick xvfb xz-utils ;;
     browser) echo ca-certificates chromium ;;
-    *)    echo "deps: unknown group '$1' (run test wine browser)" >&2; exit 2 ;;
+    *)    echo "deps: unknown group '$1' (run test wine model browser)" >&2; exit 2 ;;
   esac
 }
 
@@ -40,7 +41,7 @@ install_quietly() {
   return $ok
 }
 
-[ $# -gt 0 ] || { echo "usage: tools/deps.sh GROUP...  (run test wine browser)" >&2; exit 2; }
+[ $# -gt 0 ] || { echo "usage: tools/deps.sh GROUP...  (run test wine model browser)" >&2; exit 2; }
 want=()
 for group in "$@"; do
   list=$(packages "$group") || exit 2
