@@ -86,6 +86,7 @@ link_tables() {
 }
 
 setup_env() {
+  export LC_ALL=C.UTF-8 # else file names outside ASCII can't be made
   export WINE=$bin/wine64 WINELOADER=$bin/wine64 WINESERVER=$bin/wineserver64
   export WINEARCH=win64 WINEDEBUG=${WINEDEBUG:--all} WINEDLLOVERRIDES='mscoree=;mshtml='
 }

@@ -242,7 +242,9 @@ func TestKillAtEveryStep(t *testing.T) {
 				checkCrash(t, dir, plan, step, said, after)
 				remove()
 				if ended {
-					if step < 5 {
+					// The shortest plan accepts, cancels and cleans up: its retry came
+					// after the spool was gone and was refused.
+					if step < 4 {
 						t.Errorf("only %d steps", step)
 					}
 					return
