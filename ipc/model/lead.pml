@@ -1,0 +1,197 @@
+/* Who reads the ring, within one process (pump.go).
+ *
+ * Two goroutines wait for messages (record i is for goroutine i%2); whoever waits
+ * becomes the leader if there is none. Beside them: the goroutine that answers
+ * doorbells, and the timer of a hot lane. The other process only sends. Each step is
+ * one atomic operation, or what the link's mutex makes one.
+ *
+ * Held to be true: there is one reader at a time (assertions), and every goroutine
+ * gets what is for it (no invalid end state, and the formula served).
+ */
+#ifndef N
+#define N 2
+#endif
+#define AWAKE    0
+#define ASLEEP   1
+#define DOORBELL 2
+
+byte tail, next;                 /* published; read by the leader */
+byte wake = DOORBELL;
+bit parked;                      /* the leader sleeps in the kernel */
+chan bell = [N] of { bit };
+
+bit leader, rung, watched;       /* link.leader, rung, watched */
+bit timer;                       /* it will fire */
+byte inside;                     /* how many read the ring */
+byte got[2], seen[2];
+bit told[2];                     /* a token in the channel of the goroutine */
+bit early;                       /* a sleep has ended by itself */
+
+#define ready (tail > next)
+
+inline takeLead(ok) { d_step { ok = !leader; leader = 1 } }
+
+inline pump() {
+  inside++; assert(inside == 1);
+  do
+  :: d_step { ready -> got[next % 2]++; told[next % 2] = 1; next++ }
+  :: !ready -> break
+  od;
+  inside--
+}
+
+inline leaveArmed() {
+  do
+  :: wake = DOORBELL;
+#ifdef MUTANT_NO_LOOK_AFTER_ARMING
+     if
+     :: false
+#else
+     if
+     :: ready -> wake = AWAKE; pump()
+#endif
+     :: else ->
+        leader = 0;
+#ifdef MUTANT_NO_NOTE_READ
+        break;
+#endif
+        if
+        :: !rung -> break
+        :: else ->
+           takeLead(ok);
+           if :: ok -> rung = 0 :: else -> break fi
+        fi
+     fi
+  od
+}
+
+inline watch() {                 /* watched.CompareAndSwap, and the timer set */
+  d_step { if :: !watched -> watched = 1; timer = 1 :: else fi }
+}
+
+inline leave() {
+  if
+  :: leaveArmed()
+  :: leader = 0;                 /* hot */
+#ifndef MUTANT_HOT_AND_UNWATCHED
+     watch()
+#endif
+  fi
+}
+
+proctype Waiter(byte me; byte total) {
+  bit ok;
+  do
+  :: seen[me] == total -> break
+  :: seen[me] < total && got[me] > seen[me] -> seen[me]++
+  :: seen[me] < total && got[me] == seen[me] ->
+     takeLead(ok);
+     if
+     :: ok ->                    /* link.lead */
+        wake = AWAKE;
+        do
+        :: pump();
+           if
+           :: got[me] > seen[me] -> leave(); break
+           :: else
+           fi;
+           if
+           :: ready              /* more than a batch */
+           :: !ready ->          /* link.nap */
+              wake = ASLEEP;
+#ifdef MUTANT_NO_LOOK_BEFORE_SLEEP
+              if
+              :: false
+#else
+              if
+              :: ready -> wake = AWAKE
+#endif
+              :: else ->
+                 d_step { if :: wake == ASLEEP -> parked = 1 :: else fi };
+                 if
+                 :: !parked -> wake = AWAKE
+                 :: d_step { parked && !early -> early = 1; parked = 0 };    /* too long */
+                    wake = AWAKE; leaveArmed(); goto wait
+                 fi
+              fi
+           :: leaveArmed(); goto wait                                        /* it can't sleep so */
+           fi
+        od
+     :: else -> goto wait
+     fi;
+     if
+     :: skip
+     :: false ->
+wait:   told[me]; told[me] = 0
+     fi
+  od
+}
+
+active proctype Reader() {       /* link.answer */
+  bit ok;
+end:
+  do
+  :: bell?_ ->
+#ifdef MUTANT_NOTE_AFTER_TRYING
+     takeLead(ok);
+     rung = 1;
+#else
+     rung = 1;
+     takeLead(ok);
+#endif
+     if
+     :: ok -> rung = 0; wake = AWAKE; pump(); leaveArmed()
+     :: else
+     fi
+  od
+}
+
+active proctype Timer() {        /* link.look */
+  bit ok;
+  byte last;
+end:
+  do
+  :: d_step { timer -> timer = 0 };
+     takeLead(ok);
+     if
+     :: ok ->
+        pump();
+        if
+        :: next != last -> last = next; leader = 0; timer = 1
+        :: else -> watched = 0; leaveArmed()
+        fi
+     :: else ->
+        watched = 0;
+        if
+        :: !leader -> watch()
+        :: else
+        fi
+     fi
+  od
+}
+
+active proctype Producer() {
+  byte w;
+  do
+  :: tail == N -> break
+  :: tail < N ->
+     tail++;
+     if
+     :: wake == AWAKE
+     :: else ->
+        d_step { w = wake; wake = AWAKE };
+        if
+        :: w == ASLEEP -> parked = 0
+        :: w == DOORBELL -> bell!1
+        :: w == AWAKE
+        fi
+     fi
+  od
+}
+
+init {
+  atomic { run Waiter(0, (N+1)/2); run Waiter(1, N/2) };
+  seen[0] == (N+1)/2 && seen[1] == N/2
+}
+
+ltl served { <> (seen[0] == (N+1)/2 && seen[1] == N/2) }
