@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 )
 
 // Errors of the queue and of packages. What they are wrapped in says what
@@ -66,11 +67,25 @@ func diskError(doing, dir string, err error) error {
 
 // sourceError explains why a file cannot be sent.
 func sourceError(path string, err error) error {
+	name := shown(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return advise(ErrSource, err, "%s does not exist. Check the path, put the file back, and retry.", path)
+		return advise(ErrSource, err, "%s does not exist. Check the path, put the file back, and retry.", name)
 	case errors.Is(err, fs.ErrPermission):
-		return advise(ErrSource, err, "%s may not be read by this user. Allow reading it and retry.", path)
+		return advise(ErrSource, err, "%s may not be read by this user. Allow reading it and retry.", name)
 	}
-	return advise(ErrSource, err, "%s cannot be read: %v. Check the file and retry.", path, err)
+	why := err
+	if p := (*fs.PathError)(nil); errors.As(err, &p) {
+		why = p.Err // without the path, which stands there already
+	}
+	return advise(ErrSource, err, "%s cannot be read: %v. Check the file and retry.", name, why)
+}
+
+// shown is a path for people: one that no system would open is shortened.
+func shown(path string) string {
+	const most, end = 4096, 64
+	if len(path) <= most {
+		return path
+	}
+	return strings.ToValidUTF8(path[:end]+"…"+path[len(path)-end:], "?")
 }

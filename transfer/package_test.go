@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -32,11 +33,14 @@ func TestBadFiles(t *testing.T) {
 		t.TempDir():                           "is a directory. Add the files in it",
 		"":                                    "is a directory",
 		os.DevNull:                            "is not a regular file",
-		missing + strings.Repeat("x", 10<<20): "cannot be read",
+		missing + strings.Repeat("x", 10<<20): map[bool]string{true: "does not exist", false: "cannot be read"}[runtime.GOOS == "windows"],
 	} {
 		_, err := p.AddFile(t.Context(), path, "")
 		if !errors.Is(err, ErrSource) || !strings.Contains(err.Error(), want) {
 			t.Errorf("AddFile(%.40q): %.200v", path, err)
+		}
+		if err != nil && len(err.Error()) > 8192 {
+			t.Errorf("AddFile(%.40q): a message of %d bytes", path, len(err.Error()))
 		}
 	}
 	if _, err := p.Commit(t.Context()); !errors.Is(err, ErrEmpty) {
