@@ -24,7 +24,8 @@ const (
 // waits until one does. One process of the session at a time starts one; the others
 // wait for it, and take over if it dies. start begins a controller and returns without
 // waiting for it; nil runs [session.Controller] detached from this process. Without a
-// deadline in ctx, Ensure gives up after 20 seconds. The Record is the caller's to
+// deadline in ctx, Ensure gives up after 20 seconds. A caller that runs elevated beside a
+// controller that does not is refused with [ErrElevated]. The Record is the caller's to
 // close; it is nil when an error is returned.
 func Ensure(ctx context.Context, s session.Session, app string, start func() error, opts ...Option) (*Record, Info, error) {
 	if _, limited := ctx.Deadline(); !limited {
@@ -41,6 +42,9 @@ func Ensure(ctx context.Context, s session.Session, app string, start func() err
 		launch = func() (<-chan int, error) { return nil, start() }
 	}
 	info, err := ensure(ctx, r, launch)
+	if err == nil {
+		err = refuseRank(info.PID, s.Outranks)
+	}
 	if err != nil {
 		return nil, info, errors.Join(err, r.Close())
 	}

@@ -63,5 +63,5 @@ cat <<'NEXT'
   bin/controller run                     a controller of your own; in a second terminal:
   bin/addin-sim send --memory FILE       hand a file over        bin/controller watch    follow it
   bin/controller open                    the monitor page        bin/controller doctor   what it sees
-  README.md                              commands, a companion in 20 lines, the documents
+  README.md                              commands, a whole companion, the documents
 NEXT
