@@ -78,20 +78,14 @@ func serveMemory(ctx context.Context, s *ipc.Session, copies bool) {
 			own = grown(own, len(m.Bytes()))
 			copy(own, m.Bytes())
 		}
-		if m.Request() && answerMemory(ctx, s, m) != nil {
-			return
+		if m.Request() {
+			err = answerWith(ctx, s, m, m.Bytes()[:min(len(m.Bytes()), pingSize)])
 		}
 		m.Release()
+		if err != nil {
+			return
+		}
 	}
-}
-
-func answerMemory(ctx context.Context, s *ipc.Session, m *ipc.Message) error {
-	p, err := s.Alloc(ctx, min(len(m.Bytes()), pingSize))
-	if err != nil {
-		return err
-	}
-	copy(p.Bytes(), m.Bytes())
-	return s.Reply(ctx, m, p)
 }
 
 func grown(b []byte, n int) []byte {

@@ -72,10 +72,7 @@ func (s *simulation) settle(ctx context.Context, w *world) {
 	w.awaitCompanions(ctx)
 	started := w.controllers()
 	w.collect()
-	rec, info, err := portshare.Ensure(ctx, w.session, app, func() error {
-		s.spawn(w, s.controller, "run", "--no-tray")
-		return nil
-	})
+	rec, info, err := s.answering(ctx, w)
 	if err != nil {
 		w.breach("no controller at the end of the round: %v", err)
 		return
@@ -86,6 +83,30 @@ func (s *simulation) settle(ctx context.Context, w *world) {
 	w.checkLosers(ctx, started, info.PID)
 	w.secondStart(ctx, s.controller)
 	w.checkJobs(ctx, s.client(rec))
+}
+
+// answering finds the controller of w, starting one if need be, and has it answer:
+// one that was just killed counts as listening until the system has buried it.
+func (s *simulation) answering(ctx context.Context, w *world) (*portshare.Record, portshare.Info, error) {
+	for {
+		rec, info, err := portshare.Ensure(ctx, w.session, app, func() error {
+			s.spawn(w, s.controller, "run", "--no-tray")
+			return nil
+		})
+		if err != nil {
+			return nil, info, err
+		}
+		short, cancel := context.WithTimeout(ctx, 2*time.Second)
+		st, err := s.client(rec).Status(short)
+		cancel()
+		if err == nil && st.PID == info.PID {
+			return rec, info, nil
+		}
+		_ = rec.Close()
+		if ctx.Err() != nil {
+			return nil, info, err
+		}
+	}
 }
 
 // client asks the record that the simulation takes part in: who starts a
@@ -147,6 +168,8 @@ func (w *world) checkLosers(ctx context.Context, started []*process, holder int)
 
 // secondStart checks that another start finds the session taken.
 func (w *world) secondStart(ctx context.Context, controller string) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second) // one that becomes the controller does not end
+	defer cancel()
 	cmd := exec.CommandContext(ctx, controller, "run", "--no-tray")
 	cmd.Env = w.env
 	text, err := cmd.CombinedOutput()

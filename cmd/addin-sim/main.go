@@ -61,7 +61,7 @@ func (s *simulator) root() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	root.AddCommand(s.portCommand(), s.sendCommand(), s.switchCommand(), s.memberCommand(), s.benchCommand(), s.senderCommand())
+	root.AddCommand(s.portCommand(), s.sendCommand(), s.switchCommand(), s.memberCommand(), s.benchCommand(), s.senderCommand(), s.swarmCommand(), s.schoolCommand())
 	return root
 }
 

@@ -10,10 +10,11 @@ import (
 
 // process is a program that the simulation has started and waits for.
 type process struct {
-	cmd  *exec.Cmd
-	out  output
-	done chan struct{} // closed when it has ended
-	file payload       // what a companion hands over
+	cmd    *exec.Cmd
+	out    output
+	done   chan struct{} // closed when it has ended
+	file   payload       // what a companion hands over
+	finish func() error  // asks it to end; nil when nobody may
 }
 
 func start(cmd *exec.Cmd) (*process, error) {

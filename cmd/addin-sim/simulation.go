@@ -226,9 +226,9 @@ func (s *simulation) killSome(ctx context.Context) {
 		switch {
 		case w.whole:
 		case what == 0:
-			s.killWhole(w)
+			s.killWhole(ctx, w)
 		case what < 6:
-			w.killController()
+			s.killController(ctx, w)
 		case len(w.running) > 0:
 			w.kill(w.running[s.rng.IntN(len(w.running))])
 		}
@@ -241,8 +241,9 @@ func (w *world) kill(p *process) {
 	p.kill()
 }
 
-// killController kills the controller that the record names.
-func (w *world) killController() {
+// killController kills the controller that the record names, and waits until it
+// is gone: a killed process takes its time to die, and counts as alive until then.
+func (s *simulation) killController(ctx context.Context, w *world) {
 	info, err := portshare.Peek(w.session, app)
 	if err != nil || info.State != portshare.Listening {
 		return
@@ -250,16 +251,17 @@ func (w *world) killController() {
 	w.sawController(sighting{Port: info.Port, PID: info.PID, Generation: info.Generation})
 	if p, err := os.FindProcess(info.PID); err == nil && p.Kill() == nil {
 		w.killed[info.PID] = true
+		w.awaitDeath(ctx, info.PID, s.controller)
 	}
 }
 
 // killWhole ends a session as pulling its plug would. Its accepted jobs must be
 // delivered by the next controller.
-func (s *simulation) killWhole(w *world) {
+func (s *simulation) killWhole(ctx context.Context, w *world) {
 	for _, p := range w.running {
 		w.kill(p)
 	}
-	w.killController()
+	s.killController(ctx, w)
 	w.anchor.kill()
 	w.collect()
 	w.checkSuccession()
