@@ -18,7 +18,13 @@ const (
 	turn = 250 * time.Millisecond
 	// exitRunning is a controller's exit code for "another one runs already".
 	exitRunning = 3
+	// exitRefused is a controller's exit code for what this user may not use.
+	exitRefused = 5
 )
+
+// ErrRefused: the controller that was started would not run for this user, because a
+// directory, a file or a key it needs is not safe to use.
+var ErrRefused = errors.New("the controller refuses to run for this user")
 
 // Ensure joins the record of app, has a controller started when none listens, and
 // waits until one does. One process of the session at a time starts one; the others
@@ -130,6 +136,9 @@ func late(ctx context.Context) error {
 
 // exitError is the exit code of a controller that ended before it listened.
 type exitError int
+
+// Is makes a refusal of the controller one of Ensure.
+func (e exitError) Is(target error) bool { return e == exitRefused && target == ErrRefused }
 
 func (e exitError) Error() string {
 	return fmt.Sprintf("the controller ended with exit code %d before it listened; run \"controller\" in a terminal to see why", int(e))

@@ -40,6 +40,9 @@ func execute(args []string) int {
 		return 0
 	}
 	fmt.Fprintln(s.err, "addin-sim:", strings.ReplaceAll(err.Error(), "\n", "\n  "))
+	if refused(err) {
+		return 5
+	}
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.code
 	}

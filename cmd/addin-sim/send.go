@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -92,6 +93,11 @@ func deliver(ctx context.Context, sess session.Session, info portshare.Info, o s
 	// 4. Commit: once this returns, the controller delivers the package, whatever
 	//    happens to this process.
 	return pkg.Commit(ctx)
+}
+
+// refused tells whether something is not this user's to use, whoever says so.
+func refused(err error) bool {
+	return errors.Is(err, session.ErrUnsafe) || errors.Is(err, portshare.ErrRefused)
 }
 
 // discard gives up a package that can't be completed. It is a courtesy: the

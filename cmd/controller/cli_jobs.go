@@ -65,22 +65,17 @@ func (p *program) list(ctx context.Context, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	var rows [][]string
-	for _, j := range jobs {
-		if asJSON {
-			err = errors.Join(err, printJSON(p.out, j))
-		} else {
-			rows = append(rows, jobLine(j))
-		}
-	}
 	if asJSON {
+		for _, j := range jobs {
+			err = errors.Join(err, printJSON(p.out, j))
+		}
 		return err
 	}
-	if len(rows) == 0 {
+	if len(jobs) == 0 {
 		_, err = fmt.Fprintln(p.out, "There are no jobs. `controller add FILE` makes one.")
 		return err
 	}
-	return table(p.out, append([][]string{{"ID", "STATE", "PROGRESS", "DESTINATION", "NAME", "ERROR"}}, rows...)...)
+	return jobTable(p.out, jobs)
 }
 
 func (p *program) verbCommand(verb control.Verb, short string) *cobra.Command {

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"berth/control"
+	"berth/portshare"
+	"berth/session"
 )
 
 // Exit codes that other programs depend on.
@@ -48,6 +50,9 @@ func failure(code control.Code, next, format string, args ...any) error {
 func exitCode(err error) int {
 	if err == nil {
 		return exitDone
+	}
+	if errors.Is(err, session.ErrUnsafe) || errors.Is(err, portshare.ErrRefused) {
+		return exitRefused // whoever wraps it, and in whatever
 	}
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.code

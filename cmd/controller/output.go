@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"berth/control"
 )
@@ -58,8 +59,37 @@ func jobLine(j control.Job) []string {
 	if j.Rate > 0 {
 		progress += fmt.Sprintf(" at %s/s", size(int64(j.Rate)))
 	}
-	return []string{j.ID, j.State, progress, j.Destination, j.Name, firstLine(j.Error)}
+	return []string{j.ID, j.State, progress, j.Destination, oneLine(j.Name), firstLine(j.Error)}
 }
+
+// jobTable writes jobs in columns. What an error says after its first line, above
+// all the next step, stands indented below its job.
+func jobTable(w io.Writer, jobs []control.Job) error {
+	rows := [][]string{{"ID", "STATE", "PROGRESS", "DESTINATION", "NAME", "ERROR"}}
+	for _, j := range jobs {
+		rows = append(rows, jobLine(j))
+	}
+	var text strings.Builder
+	if err := table(&text, rows...); err != nil {
+		return err
+	}
+	var out strings.Builder
+	for i, line := range strings.SplitAfter(text.String(), "\n") {
+		out.WriteString(line)
+		if i == 0 || i > len(jobs) {
+			continue
+		}
+		_, further, _ := strings.Cut(strings.TrimSpace(jobs[i-1].Error), "\n")
+		for l := range strings.Lines(further) {
+			fmt.Fprintf(&out, "    %s\n", strings.TrimSpace(l))
+		}
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// oneLine keeps a name from breaking the columns.
+func oneLine(s string) string { return strings.Join(strings.FieldsFunc(s, unicode.IsControl), " ") }
 
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(s, "\n")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"berth/control"
@@ -29,5 +30,21 @@ func TestPercent(t *testing.T) {
 		if got := percent(c.job); got != c.want {
 			t.Errorf("percent(%+v) = %d, want %d", c.job, got, c.want)
 		}
+	}
+}
+
+// The next step of a failed job must not get lost, nor take the columns apart.
+func TestJobTable(t *testing.T) {
+	var out strings.Builder
+	err := jobTable(&out, []control.Job{
+		{ID: "a", State: "failed", Destination: "work", Name: "one\ntwo", Error: "login refused\nSet the password.\nThen retry."},
+		{ID: "longer", State: "done", Destination: "local", Name: "n"},
+	})
+	want := "ID      STATE   PROGRESS      DESTINATION  NAME     ERROR\n" +
+		"a       failed  0 % of 0 B    work         one two  login refused\n" +
+		"    Set the password.\n    Then retry.\n" +
+		"longer  done    100 % of 0 B  local        n        \n"
+	if err != nil || out.String() != want {
+		t.Errorf("%v\n%s\nwant\n%s", err, out.String(), want)
 	}
 }
