@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"berth/transfer"
-	"berth/transfer/internal/peer"
 )
 
 // checksum is a way to prove each block on its way in; the zero value is none.
@@ -100,9 +99,9 @@ func (u *blocks) flush() error {
 	if err != nil {
 		return err
 	}
-	resp, err := u.b.client.Do(req)
+	resp, err := u.b.do(u.ctx, req)
 	if err != nil {
-		return peer.Cause(u.ctx, err)
+		return err
 	}
 	keepMessage(resp)
 	if resp.StatusCode/100 != 2 {

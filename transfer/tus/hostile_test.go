@@ -14,7 +14,9 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -46,7 +48,7 @@ func newBackend(t *testing.T, cfg Config) *Backend {
 
 func TestNew(t *testing.T) {
 	for _, cfg := range []Config{
-		{}, {URL: "ftp://host/"}, {URL: "https:///files"}, {URL: "https://me:secret@host/"}, {URL: "https://host/%zz"}, {URL: "https://host/", Link: "https://host/fixed"},
+		{}, {URL: "ftp://host/"}, {URL: "https:///files"}, {URL: "https://me:secret@host/"}, {URL: "https://me:secret@host/%zz"}, {URL: "https://host/%zz"}, {URL: "https://host/", Link: "https://host/fixed"},
 	} {
 		if _, err := New(cfg); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", cfg.URL, err)
@@ -242,6 +244,66 @@ func TestLostTail(t *testing.T) {
 	if err := u.Close(); err == nil || !strings.Contains(err.Error(), "3 of 10") {
 		t.Fatalf("Close: %v", err)
 	}
+}
+
+// TestSecretAddresses: whoever knows an upload's address may change it, so no
+// error tells it, whatever call the server drops or refuses.
+func TestSecretAddresses(t *testing.T) {
+	const secret = "SECRETHANDLE"
+	for name, fault := range map[string]http.HandlerFunc{
+		"drops": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"refuses": func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, "no "+r.URL.Path+" or "+path.Base(r.URL.Path), http.StatusLocked)
+		},
+	} {
+		for _, sums := range []string{"", "sha256"} {
+			t.Run(name+" "+sums, func(t *testing.T) {
+				b := serve(t, func(w http.ResponseWriter, r *http.Request) {
+					switch r.Method {
+					case http.MethodPost:
+						location("/files/"+secret)(w, r)
+					case http.MethodOptions:
+						w.Header().Set("Tus-Version", version)
+						w.Header().Set("Tus-Extension", "checksum")
+						w.Header().Set("Tus-Checksum-Algorithm", sums)
+					default:
+						fault(w, r)
+					}
+				})
+				for call, err := range everyCall(t, b) {
+					if err == nil || strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "/files/") {
+						t.Errorf("%s: %v", call, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// everyCall answers what each call about an upload that has begun answers.
+func everyCall(t *testing.T, b *Backend) map[string]error {
+	t.Helper()
+	ctx, errs := t.Context(), map[string]error{}
+	o, content := transfertest.NewObject("a.txt", 100)
+	h, err := b.Begin(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{10, 100} {
+		b.seen.Store(h, int64(0))
+		u, err := b.Open(ctx, o, h, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = u.Write(content[:n])
+		errs["write "+strconv.Itoa(n)] = errors.Join(err, u.Close())
+	}
+	_, errs["open"] = b.Open(ctx, o, h, 100)
+	_, errs["open elsewhere"] = b.Open(ctx, o, h+"%zz", 100)
+	_, errs["read"] = b.ReadAt(ctx, o, h, 0, 10)
+	errs["commit"] = b.Commit(ctx, o, h)
+	errs["abort"] = b.Abort(ctx, o, h)
+	return errs
 }
 
 // TestMetadata: names arrive as they are, whatever is in them.

@@ -2,10 +2,12 @@ package tus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 
@@ -45,12 +47,25 @@ func (b *Backend) short(ctx context.Context, method string, u *url.URL, h http.H
 	if err != nil {
 		return nil, err
 	}
-	resp, err := b.client.Do(req)
+	resp, err := b.do(ctx, req)
 	if err != nil {
-		return nil, peer.Cause(ctx, err)
+		return nil, err
 	}
 	keepMessage(resp)
 	return resp, nil
+}
+
+// do sends a request. Whoever knows an upload's address may read and change it,
+// so an error names the method and the host alone.
+func (b *Backend) do(ctx context.Context, req *http.Request) (*http.Response, error) {
+	resp, err := b.client.Do(req)
+	if err == nil {
+		return resp, nil
+	}
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		err = u.Err
+	}
+	return nil, peer.Cause(ctx, fmt.Errorf("%s %s: %w", req.Method, req.URL.Host, err))
 }
 
 // keepMessage replaces the body by its first bytes, so that the connection is
@@ -107,11 +122,25 @@ func parseOffset(s string) (int64, error) {
 // an upload that it has forgotten.
 func (b *Backend) failure(what string, resp *http.Response, existing bool) error {
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxBody))
-	err := fmt.Errorf("tus server %s could not %s: %s%s", b.endpoint.Host, what, resp.Status, message(string(text)))
+	said := string(text)
+	if u := resp.Request.URL; *u != *b.endpoint {
+		said = hide(u, said)
+	}
+	err := fmt.Errorf("tus server %s could not %s: %s%s", b.endpoint.Host, what, resp.Status, message(said))
 	if class := classify(resp.StatusCode, existing); class != nil {
 		return fmt.Errorf("%w: %w", class, err)
 	}
 	return err
+}
+
+// hide takes an upload's address out of what a server or a proxy said about it.
+func hide(u *url.URL, said string) string {
+	for _, s := range []string{u.RequestURI(), u.EscapedPath(), path.Base(u.EscapedPath())} {
+		if len(s) >= 8 { // a shorter one is no secret, and may be a word
+			said = strings.ReplaceAll(said, s, "(its address)")
+		}
+	}
+	return said
 }
 
 func classify(status int, existing bool) error {

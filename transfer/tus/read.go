@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"berth/transfer"
-	"berth/transfer/internal/peer"
 )
 
 // ReadAt reads the upload back by GET, which tus leaves to the server: one that
@@ -28,9 +27,9 @@ func (b *Backend) ReadAt(ctx context.Context, o transfer.Object, h transfer.Hand
 	if err != nil {
 		return nil, err
 	}
-	resp, err := b.client.Do(req)
+	resp, err := b.do(ctx, req)
 	if err != nil {
-		return nil, peer.Cause(ctx, err)
+		return nil, err
 	}
 	body, err := ranged(resp, offset)
 	if err == nil {

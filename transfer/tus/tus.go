@@ -73,7 +73,7 @@ const (
 func New(cfg Config) (*Backend, error) {
 	u, err := url.Parse(cfg.URL)
 	if err != nil {
-		return nil, fmt.Errorf("tus destination: %w", err)
+		return nil, errors.New("tus destination: no address: want http(s)://host/path/ without a user")
 	}
 	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
 		return nil, fmt.Errorf("tus destination %s: want http(s)://host/path/ without a user", u.Redacted())
@@ -183,7 +183,7 @@ func (b *Backend) meta(o transfer.Object) string {
 func (b *Backend) location(s string) (*url.URL, error) {
 	u, err := b.endpoint.Parse(s)
 	if err != nil || s == "" {
-		return nil, fmt.Errorf("the tus server created an upload without a usable address (%.100q)", s)
+		return nil, errors.New("the tus server created an upload without a usable address")
 	}
 	if u.Scheme != b.endpoint.Scheme || u.Host != b.endpoint.Host || u.User != nil {
 		return nil, fmt.Errorf("%w: the tus server %s://%s puts uploads at %s://%s; use that address as the destination, or let the server trust its proxy's headers",

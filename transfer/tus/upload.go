@@ -109,9 +109,9 @@ func (u *upload) send(body io.Reader) error {
 		return err
 	}
 	req.ContentLength = u.object.Size - u.start
-	resp, err := u.b.client.Do(req)
+	resp, err := u.b.do(u.ctx, req)
 	if err != nil {
-		return peer.Cause(u.ctx, err)
+		return err
 	}
 	keepMessage(resp)
 	if resp.StatusCode/100 != 2 {
