@@ -19,6 +19,7 @@ type Job struct {
 	BytesResent int64     `json:"bytes_resent"`
 	Rate        float64   `json:"rate_bytes_per_second"`
 	Error       string    `json:"error"`
+	ErrorCode   Code      `json:"error_code,omitempty"` // CodeRefused: failed because of its credentials or the host key
 	Created     time.Time `json:"created"`
 	Links       []string  `json:"links"`
 	Items       []Item    `json:"items"`

@@ -43,6 +43,7 @@ type Job struct {
 	Items       []Item
 	Rate        float64   // bytes per second, smoothed; 0 unless uploading
 	Error       string    // why the last try failed, and what to do; "" when it did not
+	Refused     bool      // failed because of its credentials or the host key ([ErrUnauthorized])
 	RetryAt     time.Time // when a queued job is tried again; zero when at once
 }
 

@@ -283,7 +283,8 @@ func (q *Queue) snapshot(j *job) Job {
 	out := Job{
 		ID: j.id, Name: j.rec.Name, Destination: j.destination, State: j.state,
 		Created: j.rec.Created, Finished: j.rec.Finished, Error: j.rec.Error, RetryAt: j.retryAt,
-		Items: make([]Item, len(j.items)),
+		Refused: j.state == Failed && j.rec.Refused,
+		Items:   make([]Item, len(j.items)),
 	}
 	if out.Error == "" {
 		out.Error = j.lastErr

@@ -21,7 +21,8 @@ type jobRecord struct {
 	Created     time.Time
 	Finished    time.Time
 	Error       string
-	Items       int // how many item records belong to it
+	Refused     bool `json:",omitempty"` // why it failed was ErrUnauthorized
+	Items       int  // how many item records belong to it
 }
 
 // phase is how far an item has got, durably. Each step is on disk before the

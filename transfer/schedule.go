@@ -119,7 +119,9 @@ func (q *Queue) settle(ctx context.Context, j *job, err error) {
 		return
 	}
 	if permanent(err) {
-		failed := q.transition(j, evFail, func(r *jobRecord) { r.Finished, r.Error = time.Now().UTC(), err.Error() })
+		failed := q.transition(j, evFail, func(r *jobRecord) {
+			r.Finished, r.Error, r.Refused = time.Now().UTC(), err.Error(), errors.Is(err, ErrUnauthorized)
+		})
 		if failed == nil || errors.Is(failed, ErrState) {
 			q.cfg.Log.Warn("failed", "job", j.id, "error", err)
 			return

@@ -101,6 +101,9 @@ func (p *program) config() (path string, c config, err error) {
 	if path, err = configPath(s, p.configFile); err != nil {
 		return "", config{}, err
 	}
+	if err := mustExist(p.configFile, path); err != nil {
+		return "", config{}, err
+	}
 	c, err = loadConfig(path)
 	return path, c, err
 }

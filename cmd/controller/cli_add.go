@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -44,6 +45,9 @@ func (p *program) add(ctx context.Context, o addOptions, files []string) error {
 	}
 	if o.wait {
 		if job, err = p.follow(ctx, client, job.ID); err != nil {
+			if o.json && job.ID != "" { // how it ended, for programs
+				err = errors.Join(err, printJSON(p.out, job))
+			}
 			return err
 		}
 	}

@@ -93,7 +93,7 @@ func (p *program) destinationsAdd(ctx context.Context, name string, n newDestina
 	if err != nil {
 		return usage(err.Error(), "See `controller destinations add --help`.")
 	}
-	path, _, err := p.config()
+	path, err := p.newConfig()
 	if err != nil {
 		return err
 	}
@@ -110,6 +110,19 @@ func (p *program) destinationsAdd(ctx context.Context, name string, n newDestina
 	}
 	fmt.Fprintf(p.out, "Next: controller destinations test %s\n", name)
 	return nil
+}
+
+// newConfig says where the configuration stands, or will stand.
+func (p *program) newConfig() (string, error) {
+	s, err := p.session()
+	if err != nil {
+		return "", err
+	}
+	path, err := configPath(s, p.configFile)
+	if err == nil {
+		_, err = loadConfig(path)
+	}
+	return path, err
 }
 
 // keepSecret stores a secret, unless it is empty, and says where it is.

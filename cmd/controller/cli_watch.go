@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,7 +77,7 @@ func (p *program) follow(ctx context.Context, client *control.Client, id string)
 func outcome(j control.Job) error {
 	switch j.State {
 	case "failed":
-		return failure(control.CodeFailed, "Mend the cause, then run `controller retry "+j.ID+"`.",
+		return failure(cmp.Or(j.ErrorCode, control.CodeFailed), "Mend the cause, then run `controller retry "+j.ID+"`.",
 			"job %s failed: %s", j.ID, j.Error)
 	case "canceled":
 		return failure(control.CodeFailed, "", "job %s was canceled", j.ID)

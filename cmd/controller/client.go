@@ -83,5 +83,8 @@ func (p *program) passConfig(s session.Session) error {
 	if err != nil {
 		return err
 	}
+	if err := mustExist(p.configFile, path); err != nil {
+		return err
+	}
 	return os.Setenv("BERTH_CONFIG", path)
 }

@@ -69,6 +69,19 @@ func configPath(s session.Session, given string) (string, error) {
 	return filepath.Join(dir, "config.toml"), nil
 }
 
+// mustExist fails when path was named on the command line and is not there: a
+// misspelt name must not be silently without effect.
+func mustExist(given, path string) error {
+	if given == "" {
+		return nil
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return failure(control.CodeFailed, "Check the name after --config; `controller destinations add` makes the file.",
+			"the configuration %s does not exist", path)
+	}
+	return nil
+}
+
 // loadConfig reads path. A file that does not exist is an empty configuration.
 func loadConfig(path string) (config, error) {
 	text, err := os.ReadFile(path)

@@ -13,6 +13,9 @@ func (s *service) job(j transfer.Job) control.Job {
 		BytesDone: j.BytesDone(), BytesTotal: j.BytesTotal(), Rate: j.Rate,
 		Error: j.Error, Created: j.Created, Links: []string{}, Items: []control.Item{},
 	}
+	if j.Refused {
+		c.ErrorCode = control.CodeRefused
+	}
 	for _, it := range j.Items {
 		c.BytesResent += it.Resent
 		item := controlItem(it)
