@@ -104,11 +104,31 @@ func (b *Builder) AddReader(ctx context.Context, name string, r io.Reader) (Item
 	if err != nil {
 		return Item{}, usage("the item's name can't be encoded", "")
 	}
-	reply, err := b.carrier.Carry(ctx, PackageService, header, r)
+	source := &watchedReader{Reader: r}
+	reply, err := b.carrier.Carry(ctx, PackageService, header, source)
+	if err != nil && source.err != nil && ctx.Err() == nil {
+		return Item{}, &Error{Code: CodeFailed, Message: "the bytes of " + name + " cannot be read: " + source.err.Error(),
+			Next: "Check where they come from and try again.", Cause: source.err}
+	}
 	if err != nil {
 		return Item{}, carried(ctx, err)
 	}
 	return DecodeItemReply(reply)
+}
+
+// watchedReader remembers an error of the reader's own: the carrier is not to
+// blame for that.
+type watchedReader struct {
+	io.Reader
+	err error
+}
+
+func (w *watchedReader) Read(b []byte) (int, error) {
+	n, err := w.Reader.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		w.err = err
+	}
+	return n, err
 }
 
 func carried(ctx context.Context, err error) error {

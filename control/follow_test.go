@@ -8,8 +8,10 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"berth/control"
@@ -303,6 +305,9 @@ func TestCollect(t *testing.T) {
 	if _, err = b.AddReader(t.Context(), "broken", bytes.NewReader(nil)); !errors.As(err, &e) || e.Code != control.CodeFailed || !errors.Is(err, errBroken) {
 		t.Errorf("got %v", err)
 	}
+	if _, err = b.AddReader(t.Context(), "torn", iotest.ErrReader(errTorn)); !errors.Is(err, errTorn) || !strings.Contains(err.Error(), "bytes of torn cannot be read") {
+		t.Errorf("got %v", err)
+	}
 	without, err := c.Collect(t.Context(), control.NewPackage{}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -311,6 +316,8 @@ func TestCollect(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+var errTorn = errors.New("the disk is broken")
 
 var errBroken = errors.New("the engine is gone")
 
@@ -330,5 +337,8 @@ func (carrier) Carry(_ context.Context, service string, header []byte, body io.R
 	}
 	var buf bytes.Buffer
 	n, err := buf.ReadFrom(body)
+	if err != nil {
+		return nil, err
+	}
 	return control.EncodeItemReply(control.Item{ID: "i9", Name: h.Name, Size: n}, err), nil
 }

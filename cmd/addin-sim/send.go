@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -57,7 +59,10 @@ func (s *simulator) send(ctx context.Context, o sendOptions, files []string) err
 
 	// 5. Wait, if anybody wants to.
 	if o.wait {
-		if job, err = await(ctx, client(sess), job); err != nil {
+		if job, err = s.await(ctx, client(sess), job); err != nil {
+			if o.json { // how far it came, for programs
+				err = errors.Join(err, s.printJob(job, true))
+			}
 			return err
 		}
 	}
@@ -132,7 +137,7 @@ func add(ctx context.Context, pkg *control.Builder, file string, memory bool) er
 		_, err = pkg.AddFile(ctx, path, "")
 		return err
 	}
-	f, err := os.Open(path)
+	f, err := open(path)
 	if err != nil {
 		return err
 	}
@@ -141,9 +146,29 @@ func add(ctx context.Context, pkg *control.Builder, file string, memory bool) er
 	return err
 }
 
+// open opens a regular file; what cannot be sent is refused in the words in which
+// the controller refuses a path.
+func open(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s does not exist. Check the path, put the file back, and retry.", path)
+	case err == nil && !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file. Only regular files can be sent.", path)
+	case err == nil:
+		var f *os.File
+		if f, err = os.Open(path); err == nil {
+			return f, nil
+		}
+	}
+	return nil, fmt.Errorf("%s cannot be read: %w. Check the file and retry.", path, err)
+}
+
 // await watches the job to its end, through crashes of the controller. When
 // somebody ends the controller on purpose it is not started again for this.
-func await(ctx context.Context, client *control.Client, job control.Job) (control.Job, error) {
+func (s *simulator) await(ctx context.Context, client *control.Client, job control.Job) (control.Job, error) {
+	shown := newProgress(s.err)
+	defer shown.end()
 	for ev := range client.Watch(ctx) {
 		if ev.Type == control.EventDraining {
 			return job, &exitError{4, fmt.Errorf("the controller is ending; job %s goes on with the next one", job.ID)}
@@ -151,11 +176,18 @@ func await(ctx context.Context, client *control.Client, job control.Job) (contro
 		if ev.Type != control.EventJob || ev.Job.ID != job.ID {
 			continue
 		}
-		switch ev.Job.State {
+		job = *ev.Job
+		shown.show(job)
+		switch job.State {
 		case "done":
-			return *ev.Job, nil
-		case "failed", "canceled":
-			return *ev.Job, fmt.Errorf("job %s %s: %s", job.ID, ev.Job.State, ev.Job.Error)
+			return job, nil
+		case "failed":
+			return job, &control.Error{
+				Code: cmp.Or(job.ErrorCode, control.CodeFailed), Message: fmt.Sprintf("job %s failed: %s", job.ID, job.Error),
+				Next: "Mend the cause, then run `controller retry " + job.ID + "`.",
+			}
+		case "canceled":
+			return job, fmt.Errorf("job %s was canceled", job.ID)
 		}
 	}
 	return job, fmt.Errorf("stopped waiting for job %s, which goes on in the background\nSee `controller list`.", job.ID)
