@@ -36,7 +36,7 @@ func (q *Queue) command(id string, e event, edit func(*jobRecord)) error {
 		j.run.cancel()
 	}
 	j.retry.reset()
-	j.retryAt, j.lastErr = time.Time{}, ""
+	j.retryAt, j.lastErr = time.Time{}, nil
 	q.tell(j)
 	q.mu.Unlock()
 	q.wake()
@@ -210,7 +210,7 @@ func (q *Queue) commitRetry(j *job, items []itemRecord) error {
 	return q.store.update(func(tx *bbolt.Tx) error { return putStored(tx, st) }, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		j.rec, j.state, j.lastErr, j.retryAt, j.files = st.job, to, "", time.Time{}, true
+		j.rec, j.state, j.lastErr, j.retryAt, j.files = st.job, to, nil, time.Time{}, true
 		j.retry.reset()
 		for i, it := range j.items {
 			it.rec = items[i]

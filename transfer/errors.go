@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 )
 
 // Errors of the queue and of packages. What they are wrapped in says what
@@ -51,6 +52,31 @@ func (e *advice) Unwrap() []error {
 
 func advise(class, cause error, format string, args ...any) error {
 	return &advice{class, cause, fmt.Sprintf(format, args...)}
+}
+
+// waiting says, for people, why a job that is not over has to be tried again,
+// when that is, and what would help.
+func waiting(why error, at time.Time, s State) string {
+	when := "It is tried again now"
+	if time.Now().Before(at) {
+		when = "It is tried again by itself at " + at.Format(time.TimeOnly)
+	}
+	var help []string
+	advised, local := (*advice)(nil), (*fs.PathError)(nil)
+	if !errors.As(why, &advised) && !errors.As(why, &local) { // those name their own remedy
+		help = append(help, "see that the server runs and is reachable")
+	}
+	if s != Canceled {
+		help = append(help, "or cancel")
+	}
+	if len(help) > 0 {
+		when += "; " + strings.Join(help, ", ")
+	}
+	text := strings.TrimRight(strings.ReplaceAll(why.Error(), "\n", "; "), ". ")
+	if s != Canceled {
+		text = "not delivered yet: " + text
+	}
+	return text + ". " + when + "."
 }
 
 // diskError gives an error of the state directory its class: a full disk is

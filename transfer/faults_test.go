@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -220,6 +221,42 @@ func TestBackOff(t *testing.T) {
 			t.Errorf("only %d different waits of %d: no jitter", len(waits), len(asked))
 		}
 	})
+}
+
+// TestWaitingSays: a job that waits says why, until when, and what would help.
+func TestWaitingSays(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
+	full := advise(ErrNoSpace, nil, "the disk is full. Free some space.")
+	for _, c := range []struct {
+		name, head, tail string
+		cause            error
+		cancel           bool
+	}{
+		{"refused", "not delivered yet: dial tcp: connection refused. It is tried again by itself at ", "; see that the server runs and is reachable, or cancel.", refused, false},
+		{"full", "not delivered yet: the disk is full. Free some space. It is tried again by itself at ", "; or cancel.", full, false},
+		{"canceled", "canceled; whatever may be left on the server could not be removed yet: dial tcp: connection refused. It is tried again by itself at ", "; see that the server runs and is reachable.", refused, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newServer()
+				s.onBegin = func(Object) error { return c.cause }
+				s.onAbort = s.onBegin
+				q := open(t, t.TempDir(), mem{s})
+				id := submit(t, q, random(10)).ID
+				waits := func(j Job) bool { return j.Error != "" && j.RetryAt.After(time.Now()) }
+				j := await(t, q, id, waits)
+				if c.cancel {
+					if err := q.Cancel(id); err != nil {
+						t.Fatal(err)
+					}
+					j = await(t, q, id, waits)
+				}
+				if want := c.head + j.RetryAt.Format(time.TimeOnly) + c.tail; j.Error != want {
+					t.Errorf("%q, want %q", j.Error, want)
+				}
+			})
+		})
+	}
 }
 
 // TestRetryNow: a person who resumes does not wait for the back-off.

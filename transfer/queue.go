@@ -104,7 +104,7 @@ type job struct {
 	items   []*item
 	run     *run // what works on it now, nil when nothing does
 	files   bool // it may have files in the store
-	lastErr string
+	lastErr error // why it waits until retryAt
 	retryAt time.Time
 	retry   *retrier
 	rate    meter
@@ -286,8 +286,8 @@ func (q *Queue) snapshot(j *job) Job {
 		Refused: j.state == Failed && j.rec.Refused,
 		Items:   make([]Item, len(j.items)),
 	}
-	if out.Error == "" {
-		out.Error = j.lastErr
+	if out.Error == "" && j.lastErr != nil {
+		out.Error = waiting(j.lastErr, j.retryAt, j.state)
 	}
 	if j.state == Uploading {
 		out.Rate = j.rate.at(time.Now())

@@ -138,7 +138,7 @@ func (q *Queue) postpone(j *job, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delay := j.retry.after()
-	j.retryAt, j.lastErr = time.Now().Add(delay), err.Error()
+	j.retryAt, j.lastErr = time.Now().Add(delay), err
 	time.AfterFunc(delay, q.wake)
 	q.cfg.Log.Info("trying again later", "job", j.id, "delay", delay, "error", err)
 	q.tell(j)
@@ -163,7 +163,7 @@ func (q *Queue) cleanUp(ctx context.Context, j *job) {
 	case err == nil:
 		q.deleteFiles(j)
 	case ctx.Err() == nil:
-		q.postpone(j, fmt.Errorf("canceled, but the server still has a part of it: %w", err))
+		q.postpone(j, fmt.Errorf("canceled; whatever may be left on the server could not be removed yet: %w", err))
 	}
 }
 
@@ -213,7 +213,7 @@ func (q *Queue) deleteFiles(j *job) {
 	defer func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		j.files, j.lastErr, j.retryAt = false, "", time.Time{}
+		j.files, j.lastErr, j.retryAt = false, nil, time.Time{}
 		q.tell(j)
 	}()
 	for _, it := range j.items {

@@ -1,6 +1,11 @@
 package main
 
-import "testing"
+import (
+	"errors"
+	"testing"
+
+	"berth/transfer"
+)
 
 func TestAddressAndDirectory(t *testing.T) {
 	for _, c := range []struct{ url, addr, dir string }{
@@ -41,5 +46,14 @@ func TestSecretIDNamesHostAndUser(t *testing.T) {
 			t.Errorf("%s and %s share a secret", url, other)
 		}
 		seen[secretID(u)] = url
+	}
+}
+
+// TestPermanently: the class of an error is for programs, not for people.
+func TestPermanently(t *testing.T) {
+	cause := errors.New("no destination is called x")
+	err := permanently(cause)
+	if err.Error() != cause.Error() || !errors.Is(err, transfer.ErrPermanent) || !errors.Is(err, cause) {
+		t.Errorf("%q", err)
 	}
 }

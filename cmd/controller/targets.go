@@ -61,7 +61,12 @@ func (t *targets) backend(name string) (transfer.Backend, error) {
 }
 
 // permanently marks an error that somebody has to mend before a retry helps.
-func permanently(err error) error { return errors.Join(err, transfer.ErrPermanent) }
+func permanently(err error) error { return unmended{err} }
+
+// unmended keeps its class out of the text, which is for people.
+type unmended struct{ error }
+
+func (e unmended) Unwrap() []error { return []error{e.error, transfer.ErrPermanent} }
 
 // probe tells whether name can be reached and lets this user in.
 func (t *targets) probe(ctx context.Context, name string) error {
