@@ -215,7 +215,7 @@ func (q *Queue) commitRetry(j *job, items []itemRecord) error {
 		for i, it := range j.items {
 			it.rec = items[i]
 			if it.rec.Phase == phaseStale || it.rec.Phase == phaseNew {
-				it.done = 0
+				it.done, it.confirmed = 0, 0
 			}
 		}
 		q.tell(j)

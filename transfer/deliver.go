@@ -186,10 +186,20 @@ func (q *Queue) setStage(j *job, it *item, s stage) {
 	}
 }
 
-// setDone notes how much of an item the server holds.
+// setDone notes how much of an item the server has confirmed.
 func (q *Queue) setDone(j *job, it *item, n int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	it.done = n
+	it.done, it.confirmed = n, n
 	q.tell(j)
+}
+
+// takeBack takes back the progress of an attempt that failed: bytes that were
+// handed over may not have arrived. The next Open tells.
+func (q *Queue) takeBack(j *job) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, it := range j.items {
+		it.done = min(it.done, it.confirmed)
+	}
 }

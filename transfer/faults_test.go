@@ -259,6 +259,42 @@ func TestWaitingSays(t *testing.T) {
 	}
 }
 
+// TestProgressOfNothing: what was handed over and never confirmed is no progress
+// once the attempt has failed.
+func TestProgressOfNothing(t *testing.T) {
+	for name, class := range map[string]error{"waits": nil, "fails": ErrPermanent} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				q := open(t, t.TempDir(), dropping{mem{newServer()}, class})
+				id := submit(t, q, random(3<<20)).ID
+				j := await(t, q, id, func(j Job) bool { return j.Error != "" && (j.State == Queued || j.State == Failed) })
+				if j.BytesDone() != 0 || (j.State == Failed) != (class != nil) {
+					t.Errorf("%s with %d bytes done: %s", j.State, j.BytesDone(), j.Error)
+				}
+			})
+		})
+	}
+}
+
+// dropping takes every byte, as a socket does, and keeps none.
+type dropping struct {
+	mem
+	class error
+}
+
+func (d dropping) Open(ctx context.Context, o Object, h Handle, limit int64) (Upload, error) {
+	u, err := d.mem.Open(ctx, o, h, limit)
+	return dropped{u, d.class}, err
+}
+
+type dropped struct {
+	Upload
+	class error
+}
+
+func (d dropped) Write(b []byte) (int, error) { return len(b), nil }
+func (d dropped) Close() error                { return errors.Join(errors.New("EOF"), d.class) }
+
 // TestRetryNow: a person who resumes does not wait for the back-off.
 func TestRetryNow(t *testing.T) {
 	bubble(t, func(t *testing.T) {

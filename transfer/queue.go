@@ -102,8 +102,8 @@ type job struct {
 	rec     jobRecord
 	state   State
 	items   []*item
-	run     *run // what works on it now, nil when nothing does
-	files   bool // it may have files in the store
+	run     *run  // what works on it now, nil when nothing does
+	files   bool  // it may have files in the store
 	lastErr error // why it waits until retryAt
 	retryAt time.Time
 	retry   *retrier
@@ -114,10 +114,11 @@ type job struct {
 
 // item is guarded by Queue.mu. Its record is changed only by the run of its job.
 type item struct {
-	rec    itemRecord
-	done   int64
-	resent int64
-	stage  stage
+	rec       itemRecord
+	done      int64 // handed over, to show progress
+	confirmed int64 // of them, what the server has
+	resent    int64
+	stage     stage
 }
 
 // stage is what an item is doing just now.
@@ -183,6 +184,7 @@ func (q *Queue) insert(st stored) *job {
 			last := peekProgress(q.store.progress(rec.Object.ID))
 			it.done, it.resent = last.offset, last.resent
 		}
+		it.confirmed = it.done
 		j.items = append(j.items, it)
 	}
 	q.jobs[st.job.ID] = j

@@ -118,6 +118,7 @@ func (q *Queue) settle(ctx context.Context, j *job, err error) {
 		q.transition(j, evBackOff, nil) //nolint:errcheck // see above
 		return
 	}
+	q.takeBack(j)
 	if permanent(err) {
 		failed := q.transition(j, evFail, func(r *jobRecord) {
 			r.Finished, r.Error, r.Refused = time.Now().UTC(), err.Error(), errors.Is(err, ErrUnauthorized)

@@ -145,6 +145,7 @@ func (d *delivery) send(ctx context.Context) ([]byte, error) {
 	}
 	sum, err := d.resume(ctx, u.Offset())
 	if err == nil {
+		d.q.setDone(d.j, d.it, u.Offset())
 		last.resent += max(0, last.tried-u.Offset())
 		w := limited{watched{u, d.q.cfg.Stall, stalled}, ctx, d.q.limit}
 		err = d.stream(ctx, w, u.Offset(), sum, last.resent)
@@ -157,6 +158,7 @@ func (d *delivery) send(ctx context.Context) ([]byte, error) {
 	if err := (watched{u, d.q.cfg.Stall, stalled}).Close(); err != nil {
 		return nil, because(ctx, err)
 	}
+	d.q.setDone(d.j, d.it, o.Size)
 	return sum.Sum(nil), d.unchanged()
 }
 
