@@ -5,7 +5,12 @@ import (
 	"fmt"
 )
 
-const maxSessions = 1024 // open at a time on one lane
+const (
+	maxSessions = 1024 // open at a time on one lane
+	// maxUnclosed is how many sessions a lane may hold with those that were refused
+	// and that the other side has not closed yet.
+	maxUnclosed = 8 * maxSessions
+)
 
 var errUnknownSession = errors.New("a record for a session that was never opened")
 
@@ -98,6 +103,9 @@ func (l *link) gotOpen(r *record) error {
 	id := r.session()
 	if id&1 == l.nextID&1 || id <= l.lastPeer {
 		return fmt.Errorf("session %d opened after session %d", id, l.lastPeer)
+	}
+	if len(l.sessions) >= maxUnclosed {
+		return fmt.Errorf("%d sessions that were refused or ended and never closed", len(l.sessions))
 	}
 	l.lastPeer = id
 	o, err := l.readOpening(r)

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -152,10 +154,11 @@ func (e *Engine) Close() error {
 	}
 	e.closed = true
 	close(e.changed)
-	for m := range e.present {
+	present := slices.Collect(maps.Keys(e.present))
+	e.mu.Unlock()
+	for _, m := range present { // without mu: whoever holds a link's mu may be waiting for it
 		m.drop(fmt.Errorf("%w: the engine ends", ErrClosed))
 	}
-	e.mu.Unlock()
 	err := e.listener.close()
 	e.wg.Wait()
 	e.cache.close()
@@ -200,7 +203,6 @@ func (e *Engine) greet(m *member) bool {
 // taken is waited for a moment only: its holder may just be dying.
 func (e *Engine) enter(m *member, name string, need int64) error {
 	var patience <-chan time.Time
-	told := false
 	for {
 		e.mu.Lock()
 		other := e.members[name]
@@ -224,16 +226,22 @@ func (e *Engine) enter(m *member, name string, need int64) error {
 			defer t.Stop()
 			patience = t.C
 		}
-		if !told {
-			told = true
+		if m.ahead == nil {
 			if err := m.conn.write(frameWaiting, nil); err != nil {
 				return err
 			}
+			m.readAhead()
 		}
 		select {
 		case <-changed:
 		case <-m.lost():
 			return fmt.Errorf("%w: it went while it waited", ErrPeer)
+		case got := <-m.ahead:
+			if got.err != nil {
+				return fmt.Errorf("%w: it hung up while it waited: %w", ErrPeer, got.err)
+			}
+			closeHandles(got.handles)
+			return fmt.Errorf("%w: control frame %d of one that waits", ErrProtocol, got.kind)
 		case <-patience:
 			if other != nil {
 				return &refusedError{refuseName, fmt.Sprintf("the name %q is taken by process %d", name, other.peer.pid)}

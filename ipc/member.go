@@ -29,6 +29,8 @@ type member struct {
 	index uint32
 	bytes int64 // of the budget
 
+	ahead chan arrival // the frame that readAhead reads; nil when it does not
+
 	link  *link
 	ready atomic.Bool // it is in the directory
 
@@ -41,6 +43,33 @@ type member struct {
 	left     bool                    // it is gone
 	leaving  map[uint32]int64        // sizes of incoming extents that the companion shall unmap
 	growing  bool                    // it asked for an outgoing extent
+}
+
+// arrival is a frame or the end of the control stream.
+type arrival struct {
+	frame
+	err error
+}
+
+// readAhead reads the next frame while the member waits for room, so that the end
+// of the stream ends the waiting.
+func (m *member) readAhead() {
+	m.ahead = make(chan arrival, 1)
+	ahead := m.ahead
+	m.e.wg.Go(func() {
+		f, err := m.conn.read()
+		ahead <- arrival{f, err}
+	})
+}
+
+// read answers the next frame of the rendezvous.
+func (m *member) read() (frame, error) {
+	if m.ahead == nil {
+		return m.conn.read()
+	}
+	got := <-m.ahead
+	m.ahead = nil
+	return got.frame, got.err
 }
 
 func (m *member) registered() bool { return m.ready.Load() }
@@ -263,7 +292,7 @@ func (m *member) awaitMapped() error {
 	t := time.AfterFunc(m.e.opts.patience, func() { _ = m.conn.close() })
 	defer t.Stop()
 	for missing := []uint32{0, 1, 2}; len(missing) > 0; {
-		f, err := m.conn.read()
+		f, err := m.read()
 		if err != nil {
 			return fmt.Errorf("%w: during registration: %w", ErrPeer, err)
 		}

@@ -1,0 +1,65 @@
+package ipc
+
+import (
+	"context"
+	"sync"
+	"testing"
+)
+
+// TestCloseAmongOpens ends engines while companions open sessions of their services.
+func TestCloseAmongOpens(t *testing.T) {
+	for range 20 {
+		e, err := NewEngine(testSession(t), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Handle("sink", func(ctx context.Context, s *Session) { <-ctx.Done() })
+		var opening sync.WaitGroup
+		for _, name := range []string{"a", "b", "c"} {
+			c := testClient(t, e, name)
+			opening.Go(func() {
+				for {
+					s, err := c.Open(t.Context(), "controller/sink", nil)
+					if err != nil {
+						return // the engine has ended
+					}
+					_ = s.Close()
+				}
+			})
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+		opening.Wait()
+	}
+}
+
+// TestWaitersThatGiveUpAreForgotten dials while there is no room, and gives up.
+func TestWaitersThatGiveUpAreForgotten(t *testing.T) {
+	e := testEngine(t, Options{Companions: 1})
+	testClient(t, e, "first")
+	for range 30 {
+		ctx, cancel := context.WithCancel(testContext(t))
+		ended := make(chan error, 1)
+		go func() {
+			c, err := Dial(ctx, e.Endpoint(), "second")
+			if err == nil {
+				err = c.Close()
+			}
+			ended <- err
+		}()
+		waitFor(t, func() bool { return e.strangers() == 1 })
+		cancel()
+		if err := <-ended; err == nil {
+			t.Fatal("there was room")
+		}
+	}
+	waitFor(t, func() bool { return e.strangers() == 0 })
+}
+
+// strangers counts who has dialled and is not registered.
+func (e *Engine) strangers() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.present) - len(e.members)
+}
