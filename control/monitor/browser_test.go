@@ -64,6 +64,16 @@ func launch(t *testing.T) *browser {
 // do sends a command and answers its result.
 func (b *browser) do(method string, params any) map[string]any {
 	b.t.Helper()
+	got := b.ask(method, params)
+	if got["error"] != nil {
+		b.t.Fatalf("%s: %v", method, got["error"])
+	}
+	return got["result"].(map[string]any)
+}
+
+// ask sends a command and answers what the browser says to it.
+func (b *browser) ask(method string, params any) map[string]any {
+	b.t.Helper()
 	b.id++
 	m := map[string]any{"id": b.id, "method": method, "params": params}
 	if b.session != "" {
@@ -79,10 +89,7 @@ func (b *browser) do(method string, params any) map[string]any {
 	for {
 		got := b.next()
 		if got["id"] == float64(b.id) {
-			if got["error"] != nil {
-				b.t.Fatalf("%s: %v", method, got["error"])
-			}
-			return got["result"].(map[string]any)
+			return got
 		}
 	}
 }
@@ -120,10 +127,18 @@ func (b *browser) attach() {
 
 func (b *browser) open(url string) { b.do("Page.navigate", map[string]any{"url": url}) }
 
-// value evaluates an expression in the page.
+// value evaluates an expression in the page. It is nil when the page went on to
+// another address meanwhile.
 func (b *browser) value(expression string) any {
 	b.t.Helper()
-	r := b.do("Runtime.evaluate", map[string]any{"expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true})
+	got := b.ask("Runtime.evaluate", map[string]any{"expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true})
+	if err, failed := got["error"].(map[string]any); failed {
+		if text, _ := err["message"].(string); strings.Contains(text, "navigated") {
+			return nil
+		}
+		b.t.Fatalf("%s: %v", expression, err)
+	}
+	r := got["result"].(map[string]any)
 	if r["exceptionDetails"] != nil {
 		return fmt.Sprint("exception: ", r["exceptionDetails"])
 	}
