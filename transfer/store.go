@@ -5,16 +5,19 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
 // A store is a directory <state>/stores/<key>/<random id>:
@@ -86,11 +89,25 @@ func readStore(dir string) (*bbolt.DB, []stored, error) {
 	if err == nil {
 		db, jobs, err = loadStore(path)
 	}
+	if undamaged(err) {
+		return nil, nil, fmt.Errorf("the transfer store %s cannot be opened: %w. It may well be whole: see what keeps it, and start the controller again", dir, err)
+	}
 	if err != nil {
 		return nil, nil, advise(ErrCorrupt, err, "the transfer store %s is damaged (%v). It was left as it is. Restore it from a backup, "+
 			"or move the folder away to go on without the jobs in it.", dir, err)
 	}
 	return db, jobs, nil
+}
+
+// undamaged tells somebody else's lock and a system that is short of something from
+// damage: nobody must be led to give up jobs for those.
+func undamaged(err error) bool {
+	for _, passing := range []error{bbolterrors.ErrTimeout, fs.ErrPermission, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return false
 }
 
 // boltOptions leaves the list of free pages out of the file: it is found again

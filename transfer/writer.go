@@ -101,7 +101,10 @@ func (s *store) rebuild() error {
 		os.Remove(path + ".new")
 		return err
 	}
-	s.db, err = bbolt.Open(path, 0o600, boltOptions())
+	db, err := bbolt.Open(path, 0o600, boltOptions())
+	if err == nil { // else the closed one stays: to close it again does no harm
+		s.db = db
+	}
 	return err
 }
 

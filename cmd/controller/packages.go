@@ -63,6 +63,9 @@ func (s *service) Commit(ctx context.Context, id string) (control.Job, error) {
 	}
 	p, err := s.collecting(id)
 	if err != nil {
+		if j, ok := s.queue.Job(id); ok { // the other call was just being answered
+			return s.job(j), nil
+		}
 		return control.Job{}, err
 	}
 	j, err := p.Commit(ctx)

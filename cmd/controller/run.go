@@ -177,7 +177,10 @@ func drain(cause error, rec *portshare.Record, queue *transfer.Queue, server *co
 	log.Info("draining")
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
-	err := errors.Join(cause, unlessGone(rec.Drain()), queue.Drain(ctx), server.Shutdown(ctx), unlessGone(rec.Withdraw()))
+	told := make(chan error, 1)
+	go func() { told <- unlessGone(rec.Drain()) }() // a participant that is stopped may hold the record's gate
+	err := errors.Join(cause, queue.Drain(ctx))
+	err = errors.Join(err, <-told, server.Shutdown(ctx), unlessGone(rec.Withdraw()))
 	log.Info("drained: what was accepted is safe", "error", err) // at a logoff Windows may end the process any time now
 	return err
 }
