@@ -22,9 +22,10 @@ const (
 	exitRefused = 5
 )
 
-// ErrRefused: the controller that was started would not run for this user, because a
-// directory, a file or a key it needs is not safe to use.
-var ErrRefused = errors.New("the controller refuses to run for this user")
+// ErrRefused: going on would not be safe. The controller that was started would not run
+// for this user, because a directory, a file or a key it needs is not safe to use; or
+// the case is [ErrElevated].
+var ErrRefused = errors.New("refused")
 
 // Ensure joins the record of app, has a controller started when none listens, and
 // waits until one does. One process of the session at a time starts one; the others

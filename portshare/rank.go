@@ -6,8 +6,8 @@ import (
 )
 
 // ErrElevated: this program runs elevated and the controller does not, so nothing
-// is handed over to it.
-var ErrElevated = errors.New("refused beside a controller of lower rank")
+// is handed over to it. It is an [ErrRefused].
+var ErrElevated = fmt.Errorf("%w beside a controller of lower rank", ErrRefused)
 
 // refuseRank keeps an elevated companion from a controller that is not: what it hands
 // over would come into the reach of every ordinary program of the user. A controller

@@ -22,6 +22,9 @@ func TestRank(t *testing.T) {
 		if errors.Is(err, ErrElevated) != c.refuse || c.err != nil && !errors.Is(err, c.err) {
 			t.Errorf("%s: %v", c.name, err)
 		}
+		if c.refuse && !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v is no refusal", c.name, err)
+		}
 		if c.refuse && !strings.Contains(err.Error(), "pid 7") {
 			t.Errorf("%s: %v does not name the controller", c.name, err)
 		}
