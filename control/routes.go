@@ -3,7 +3,9 @@ package control
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"net/http"
+	"strings"
 )
 
 // visitPath is where the monitor page exchanges its token.
@@ -80,7 +82,12 @@ func (s *Server) handle(answer func(*Server, http.ResponseWriter, *http.Request)
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := AsError(err)
 	if e.Cause != nil && r.Context().Err() == nil {
-		s.config.Log.Error("a control call failed", "method", r.Method, "path", r.Pattern, "error", err)
+		level := slog.LevelError
+		if e.Code != CodeFailed { // the caller's mistake, or the way things are
+			level = slog.LevelInfo
+		}
+		_, path, _ := strings.Cut(r.Pattern, "/") // without the method
+		s.config.Log.Log(r.Context(), level, "a control call failed", "method", r.Method, "path", "/"+path, "code", e.Code, "error", err)
 	}
 	_, status := e.Code.meaning()
 	reply(w, status, e)

@@ -133,8 +133,12 @@ func (d *doctor) directories() {
 
 // installed tells whether sessions start the controller by themselves.
 func (d *doctor) installed() {
-	for who, o := range map[string]installer.Options{"this user": {}, "all users": {AllUsers: true}} {
-		st, err := installer.Status(o)
+	for _, all := range []bool{false, true} {
+		who := "this user"
+		if all {
+			who = "all users"
+		}
+		st, err := installer.Status(installer.Options{AllUsers: all})
 		switch {
 		case err != nil:
 			d.problem("install", "Run `controller install` again.", err)

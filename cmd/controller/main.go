@@ -57,6 +57,7 @@ func serve(ctx context.Context, s session.Session, rec *portshare.Record, cfg se
 	if err != nil {
 		return err
 	}
+	defer join(&err, func() error { return queue.Drain(context.Background()) }) // nothing is left to do after drain
 
 	engine, err := ipc.NewEngine(s, ipc.Options{Log: log})
 	if err != nil {
