@@ -17,6 +17,15 @@ func provable(b Backend) bool {
 	return hashes || reads
 }
 
+// unprovable makes an end of it when a server turns out to offer neither a checksum
+// nor a way to read back: to send everything again would not help.
+func unprovable(err error) error {
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return advise(ErrPermanent, err, "the server offers neither a checksum nor a way to read the file back, so nothing proves that it arrived whole. Allow reading there, or choose another destination.")
+}
+
 // prove compares what the server holds with what was sent: by the server's own
 // checksum, else by reading everything back.
 func (d *delivery) prove(ctx context.Context, sum []byte) error {
@@ -28,7 +37,7 @@ func (d *delivery) prove(ctx context.Context, sum []byte) error {
 		got, err = d.hashBack(ctx)
 	}
 	if err != nil {
-		return err
+		return unprovable(err)
 	}
 	if !bytes.Equal(got[:], sum) {
 		return errMismatch

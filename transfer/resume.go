@@ -39,7 +39,7 @@ func (d *delivery) resume(ctx context.Context, offset int64) (hash.Hash, error) 
 	if err == nil && !same {
 		err = errForeign
 	}
-	return sum, err
+	return sum, unprovable(err)
 }
 
 // hashPrefix answers the hash of the source's first offset bytes, starting from

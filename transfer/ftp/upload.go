@@ -45,8 +45,8 @@ func (u *upload) locate(c *conn, limit int64) error {
 	case err != nil:
 		return err
 	}
-	u.exists = true
-	if n <= u.object.Size {
+	if n <= u.object.Size { // a longer one can't be ours: it counts as missing
+		u.exists = true
 		u.start, u.longer = min(n, limit), n
 	}
 	return nil

@@ -51,9 +51,9 @@ func (u *upload) locate(c *conn, limit int64) error {
 	if err != nil {
 		return err
 	}
-	u.exists = true
+	u.exists = n <= u.object.Size
 	switch {
-	case n > u.object.Size: // can't be ours
+	case !u.exists: // can't be ours: it counts as missing
 		u.start = 0
 	case c.openSSH || u.b.acknowledged(u.place.Part, n):
 		u.start = min(n, limit)

@@ -158,13 +158,14 @@ func foreignPrefix(t *testing.T, b *bench) {
 		t.Log("nobody else can write there")
 		return
 	}
-	for _, size := range []int{100_000, 1 << 20, 3 << 20} {
-		o, content := NewObject(fmt.Sprintf("foreign %d.bin", size), 1<<20)
+	for _, c := range []struct{ whole, size int }{{1 << 20, 100_000}, {1 << 20, 1 << 20}, {1 << 20, 3 << 20}, {0, 5000}} {
+		size := c.size
+		o, content := NewObject(fmt.Sprintf("foreign %d.bin", size), c.whole)
 		h := b.begin(t, o)
 		b.reopen(t, o, h)
 		b.Plant(t, o, h, make([]byte, size))
 		limit := int64(0)
-		if size > 1<<20 {
+		if size > c.whole {
 			limit = o.Size // whoever says so: such a file can't be the object's
 		}
 		u, err := b.Backend.Open(testContext(t), o, h, limit)
