@@ -76,6 +76,10 @@
 // take "APP.life" shared (Unix) or open the section (Windows), keep it, and on Linux
 // bind the port with SO_REUSEPORT, without listening.
 //
+// On Windows the gate is the mutex "Local\berth-APP.gate-SID-SESSION[-NAME]-mutex".
+// Where BERTH_RUNTIME moves the runtime directory, every object name has one more
+// part before its last: the 64-bit FNV-1a hash of that variable's value, in base 36.
+//
 // Only holders of the gate write. Writing: raise the sequence to odd (leave it if it
 // is odd already: that writer died), write the fields, raise it to even, wake.
 package portshare
