@@ -22,7 +22,7 @@ const (
 	exitRefused = 5
 )
 
-// ErrRefused: going on would not be safe. The controller that was started would not run
+// ErrRefused says that going on would not be safe. The controller that was started would not run
 // for this user, because a directory, a file or a key it needs is not safe to use; or
 // the case is [ErrElevated].
 var ErrRefused = errors.New("refused")

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// ErrElevated: this program runs elevated and the controller does not, so nothing
+// ErrElevated says that this program runs elevated and the controller does not, so nothing
 // is handed over to it. It is an [ErrRefused].
 var ErrElevated = fmt.Errorf("%w beside a controller of lower rank", ErrRefused)
 

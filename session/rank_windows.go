@@ -12,11 +12,11 @@ func elevated(pid int) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("open process %d: %w", pid, err)
 	}
-	defer windows.CloseHandle(p) //nolint:errcheck // nothing was written
+	defer windows.CloseHandle(p)
 	var token windows.Token
 	if err := windows.OpenProcessToken(p, windows.TOKEN_QUERY, &token); err != nil {
 		return false, fmt.Errorf("open the token of process %d: %w", pid, err)
 	}
-	defer token.Close() //nolint:errcheck // nothing was written
+	defer token.Close()
 	return token.IsElevated(), nil
 }
