@@ -186,7 +186,7 @@ func (e *Engine) fetch(ctx context.Context, s *Session, name string) error {
 	m := s.l.host.(*member)
 	way := m.lend(s)
 	// Under the cache's mutex: it keeps the handle open until it has been passed.
-	err := m.conn.write(frameExtent, extentFrame{way.number, passed, uint64(p.seg.Size())}.encode(), shareRead(p.seg))
+	err := m.link.tell(frameExtent, extentFrame{way.number, passed, uint64(p.seg.Size())}.encode(), shareRead(p.seg))
 	e.cache.mu.Unlock()
 	if err != nil {
 		return err

@@ -273,7 +273,7 @@ func (c *Client) extent(f frame) error {
 		c.link.theirs[e.segment] = theirs
 		c.link.mu.Unlock()
 	}
-	if err := c.link.conn.write(frameMapped, le.AppendUint32(nil, e.segment)); err != nil {
+	if err := c.link.tell(frameMapped, le.AppendUint32(nil, e.segment)); err != nil {
 		return err
 	}
 	if e.half == outgoing {
@@ -301,7 +301,7 @@ func (c *Client) forget(body []byte) error {
 
 // forgotten tells the engine that an incoming extent is unmapped here.
 func (c *Client) forgotten(number uint32) {
-	_ = c.link.conn.write(frameForget, le.AppendUint32(nil, number))
+	_ = c.link.tell(frameForget, le.AppendUint32(nil, number))
 }
 
 // open serves or refuses a session that somebody opens to this companion. The
@@ -361,7 +361,7 @@ func (w *offerWanted) ready() bool { return w.offered.len() > 0 }
 // frame is written elsewhere.
 func (c *Client) grow(l *link, n int) {
 	go func() {
-		if err := l.conn.write(frameWant, le.AppendUint64(nil, uint64(n))); err != nil {
+		if err := l.tell(frameWant, le.AppendUint64(nil, uint64(n))); err != nil {
 			l.denied()
 		}
 	}()

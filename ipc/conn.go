@@ -35,10 +35,11 @@ const (
 // writing for many.
 type conn interface {
 	read() (frame, error)
+	// write sends a frame, now or as soon as the peer reads; it never waits for it.
 	write(kind uint8, body []byte, grants ...grant) error
-	// doorbell writes a doorbell frame unless the stream is full, in which case the
-	// peer has enough to wake up for.
-	doorbell()
+	// hint sends an empty frame, once for all the times that it is called while the
+	// peer doesn't read.
+	hint(kind uint8)
 	close() error
 }
 
@@ -48,6 +49,9 @@ type peer struct {
 	wait    func() // returns when the process has ended or release was called; nil where the stream's end must do
 	release func() error
 }
+
+// errDeaf: a peer that leaves its control frames unread.
+var errDeaf = errors.New("it leaves its control frames unread")
 
 // errStranger: a process that may not be a companion; the engine goes on.
 var errStranger = errors.New("a stranger dialled")

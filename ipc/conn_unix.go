@@ -10,26 +10,23 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"berth/session"
 )
 
-// writeTimeout is how long a peer may leave a control frame unread.
-const writeTimeout = 5 * time.Second
-
 // unixConn is a control stream over a Unix socket.
 type unixConn struct {
+	*outbox
 	c       *net.UnixConn
 	raw     syscall.RawConn
-	ring    func(fd uintptr)
 	oob     []byte
 	handles []uintptr // came with bytes already read, not yet given to a frame
-	mu      sync.Mutex
+
+	now     sending          // guarded by the outbox's mu: what try sends
+	sendNow func(fd uintptr) // one step of now; made once, so that a doorbell allocates nothing
 }
 
 func newUnixConn(c *net.UnixConn) (*unixConn, error) {
@@ -37,9 +34,10 @@ func newUnixConn(c *net.UnixConn) (*unixConn, error) {
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	bell := encodeHead(frameDoorbell, 0, 0)
-	ring := func(fd uintptr) { _, _ = unix.Write(int(fd), bell[:]) }
-	return &unixConn{c: c, raw: raw, ring: ring, oob: make([]byte, unix.CmsgSpace(maxHandles*4))}, nil
+	u := &unixConn{c: c, raw: raw, oob: make([]byte, unix.CmsgSpace(maxHandles*4))}
+	u.outbox = newOutbox(u)
+	u.sendNow = func(fd uintptr) { u.now.step(fd) }
+	return u, nil
 }
 
 func (u *unixConn) read() (frame, error) {
@@ -95,25 +93,77 @@ func (u *unixConn) collect(oob []byte) error {
 
 func (u *unixConn) write(kind uint8, body []byte, grants ...grant) error {
 	head := encodeHead(kind, len(grants), len(body))
-	var oob []byte
-	if len(grants) > 0 {
-		fds := make([]int, len(grants))
-		for i, g := range grants {
-			fds[i] = int(g.handle)
-		}
-		oob = unix.UnixRights(fds...)
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	_ = u.c.SetWriteDeadline(time.Now().Add(writeTimeout))
-	_, _, err := u.c.WriteMsgUnix(append(head[:], body...), oob, nil)
-	return err
+	return u.post(letter{data: append(head[:], body...), grants: grants})
 }
 
-func (u *unixConn) doorbell() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	_ = u.raw.Control(u.ring)
+// sending is a letter that is being sent.
+type sending struct {
+	data []byte
+	oob  []byte // goes with the first byte
+	n    int
+	err  error
+}
+
+func newSending(data []byte, grants []grant) sending {
+	if len(grants) == 0 {
+		return sending{data: data}
+	}
+	fds := make([]int, len(grants))
+	for i, g := range grants {
+		fds[i] = int(g.handle)
+	}
+	return sending{data: data, oob: unix.UnixRights(fds...)}
+}
+
+// step sends what fits; false when the socket is full.
+func (s *sending) step(fd uintptr) bool {
+	for s.n < len(s.data) {
+		n, err := unix.SendmsgN(int(fd), s.data[s.n:], s.oob, nil, unix.MSG_DONTWAIT)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN || err == unix.ENOBUFS:
+			return false
+		case err != nil:
+			s.err = err
+			return true
+		default:
+			s.n, s.oob = s.n+n, nil
+		}
+	}
+	return true
+}
+
+func (u *unixConn) try(data []byte, grants []grant) (int, error) {
+	u.now = newSending(data, grants)
+	err := u.raw.Control(u.sendNow)
+	return u.now.n, errors.Join(err, u.now.err)
+}
+
+func (u *unixConn) push(data []byte, grants []grant) error {
+	s := newSending(data, grants)
+	return errors.Join(u.raw.Write(s.step), s.err)
+}
+
+// keep has descriptors of its own sent: the segment may be closed by then.
+func (u *unixConn) keep(l *letter) error {
+	if len(l.grants) == 0 {
+		return nil
+	}
+	own := make([]grant, 0, len(l.grants))
+	l.end = func(bool) {
+		for _, g := range own {
+			_ = unix.Close(int(g.handle))
+		}
+	}
+	for _, g := range l.grants {
+		fd, err := unix.FcntlInt(g.handle, unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("keep a descriptor for a companion that doesn't read: %w", err)
+		}
+		own = append(own, grant{uintptr(fd), g.rights})
+	}
+	l.grants = own
+	return nil
 }
 
 func (u *unixConn) close() error { return u.c.Close() }

@@ -17,17 +17,24 @@ import (
 )
 
 const (
-	writeTimeout = 5 * time.Second
-	pipePrefix   = `\\.\pipe\berth-`
-	pipeBuffer   = 64 << 10
+	pipePrefix = `\\.\pipe\berth-`
+	pipeBuffer = 64 << 10
+	// lingerTime is how long the end of a stream waits for its last frames to be taken.
+	lingerTime = 100 * time.Millisecond
 )
 
 // pipeConn is a control stream over a named pipe. target is the companion's
 // process in the engine, 0 in a companion.
 type pipeConn struct {
+	*outbox
 	f      *os.File
 	target windows.Handle
-	mu     sync.Mutex
+}
+
+func newPipeConn(f *os.File, target windows.Handle) *pipeConn {
+	p := &pipeConn{f: f, target: target}
+	p.outbox = newOutbox(p)
+	return p
 }
 
 func (p *pipeConn) read() (frame, error) {
@@ -56,20 +63,24 @@ func (p *pipeConn) write(kind uint8, body []byte, grants ...grant) error {
 		body = le.AppendUint64(body, uint64(h))
 	}
 	head := encodeHead(kind, len(grants), len(body))
-	err := p.send(append(head[:], body...))
-	if err != nil {
-		p.takeBack(body[len(body)-8*len(grants):])
-	}
+	given := body[len(body)-8*len(grants):]
+	return p.post(letter{data: append(head[:], body...), end: func(sent bool) {
+		if !sent {
+			p.takeBack(given)
+		}
+	}})
+}
+
+// try sends nothing: there is no write to a pipe that is certain not to wait.
+func (p *pipeConn) try([]byte, []grant) (int, error) { return 0, nil }
+
+func (p *pipeConn) push(data []byte, _ []grant) error {
+	_, err := p.f.Write(data)
 	return err
 }
 
-func (p *pipeConn) send(b []byte) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_ = p.f.SetWriteDeadline(time.Now().Add(writeTimeout))
-	_, err := p.f.Write(b)
-	return err
-}
+// keep has nothing to do: the handles are the companion's already.
+func (p *pipeConn) keep(*letter) error { return nil }
 
 // give duplicates a handle into the companion with no more rights than it needs.
 func (p *pipeConn) give(g grant) (h windows.Handle, err error) {
@@ -96,12 +107,16 @@ func (p *pipeConn) takeBack(values []byte) {
 	}
 }
 
-func (p *pipeConn) doorbell() {
-	head := encodeHead(frameDoorbell, 0, 0)
-	_ = p.send(head[:])
+// close lets the last frames out, if the peer takes them: one may be the reason.
+func (p *pipeConn) close() error {
+	if rest := p.drained(); rest != nil {
+		select {
+		case <-rest:
+		case <-time.After(lingerTime):
+		}
+	}
+	return p.f.Close()
 }
-
-func (p *pipeConn) close() error { return p.f.Close() }
 
 func closeHandles(handles []uintptr) {
 	for _, h := range handles {
@@ -124,7 +139,7 @@ func dialConn(ctx context.Context, endpoint string) (conn, int, error) {
 		if err == nil {
 			var pid uint32
 			_ = windows.GetNamedPipeServerProcessId(h, &pid)
-			return &pipeConn{f: os.NewFile(uintptr(h), endpoint)}, int(pid), nil
+			return newPipeConn(os.NewFile(uintptr(h), endpoint), 0), int(pid), nil
 		}
 		if !errors.Is(err, windows.ERROR_PIPE_BUSY) {
 			return nil, 0, &os.PathError{Op: "open", Path: endpoint, Err: err}
@@ -213,7 +228,7 @@ func (l *listener) accept() (conn, peer, error) {
 		_ = windows.CloseHandle(h)
 		return nil, peer{}, fmt.Errorf("%w: %w", errStranger, err)
 	}
-	return &pipeConn{f: os.NewFile(uintptr(h), l.path), target: target}, p, nil
+	return newPipeConn(os.NewFile(uintptr(h), l.path), target), p, nil
 }
 
 // wait returns when a client has connected to h or the listener was closed.

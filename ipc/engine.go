@@ -329,7 +329,7 @@ func (e *Engine) trim() {
 	e.mu.Unlock()
 	for _, m := range all {
 		m.link.trim()
-		_ = m.conn.write(frameTrim, nil)
+		m.conn.hint(frameTrim)
 	}
 }
 

@@ -107,7 +107,7 @@ type nowhere struct{}
 
 func (nowhere) read() (frame, error)                { select {} }
 func (nowhere) write(uint8, []byte, ...grant) error { return nil }
-func (nowhere) doorbell()                           {}
+func (nowhere) hint(uint8)                          {}
 func (nowhere) close() error                        { return nil }
 
 // loneEngine is the engine's end of a lane whose other end is the fuzzer.

@@ -176,6 +176,18 @@ func (l *link) breach(err error) {
 	}
 }
 
+// tell writes a control frame; a peer that can't be told any more is lost.
+func (l *link) tell(kind uint8, body []byte, grants ...grant) error {
+	err := l.conn.write(kind, body, grants...)
+	switch {
+	case errors.Is(err, errDeaf):
+		l.breach(err)
+	case err != nil:
+		l.fail(fmt.Errorf("%w: %s: %w", ErrPeer, l.peer, err))
+	}
+	return err
+}
+
 func clip(s string, n int) string { return s[:min(len(s), n)] }
 
 // serve reads control frames until the stream ends, hands those that are not the
@@ -345,7 +357,7 @@ func (l *link) act(wake uint32) {
 	case asleep:
 		l.bell.wakePeer()
 	case doorbell:
-		l.conn.doorbell()
+		l.conn.hint(frameDoorbell)
 	}
 }
 

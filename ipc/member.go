@@ -260,7 +260,7 @@ func (m *member) extent(half uint32, size int) (*shm.Segment, error) {
 	if half == incoming {
 		g = shareRead(seg)
 	}
-	return seg, m.conn.write(frameExtent, extentFrame{number, half, uint64(seg.Size())}.encode(), g)
+	return seg, m.link.tell(frameExtent, extentFrame{number, half, uint64(seg.Size())}.encode(), g)
 }
 
 // enlist numbers a segment and says who looks after it from now on; false when the
@@ -387,7 +387,7 @@ func (m *member) want(body []byte) error {
 		m.answered()
 		if err != nil {
 			m.e.log.Warn("no memory for a companion", "name", m.name, "bytes", n, "reason", err)
-			_ = m.conn.write(frameDenied, body)
+			_ = m.link.tell(frameDenied, body)
 		}
 	})
 	return nil

@@ -48,9 +48,9 @@ func (c *memoryConn) write(kind uint8, body []byte, _ ...grant) error {
 	}
 }
 
-func (c *memoryConn) doorbell() {
+func (c *memoryConn) hint(kind uint8) {
 	select {
-	case c.out <- frame{kind: frameDoorbell}:
+	case c.out <- frame{kind: kind}:
 	default:
 	}
 }

@@ -53,9 +53,9 @@ type deafConn struct {
 	deaf atomic.Bool
 }
 
-func (d *deafConn) doorbell() {
-	if !d.deaf.Load() {
-		d.conn.doorbell()
+func (d *deafConn) hint(kind uint8) {
+	if !d.deaf.Load() || kind != frameDoorbell {
+		d.conn.hint(kind)
 	}
 }
 

@@ -77,7 +77,7 @@ func (l *link) giveBack(gone []*extent) {
 	for _, e := range gone {
 		l.host.parting(e.number, e.seg)
 		_ = e.seg.Close()
-		_ = l.conn.write(frameForget, le.AppendUint32(nil, e.number))
+		_ = l.tell(frameForget, le.AppendUint32(nil, e.number))
 	}
 }
 

@@ -70,7 +70,7 @@ func (s *Session) sendWhole(ctx context.Context, p *Parcel, flags uint8, correla
 	}
 	err := l.send(ctx, &r)
 	if err != nil {
-		_ = l.conn.write(frameForget, le.AppendUint32(nil, e.number))
+		_ = l.tell(frameForget, le.AppendUint32(nil, e.number))
 		l.mu.Lock()
 		s.credit++
 		l.mu.Unlock()
@@ -186,7 +186,7 @@ func (m *member) receive(p *passage, f *flow) error {
 	m.link.mu.Lock()
 	m.link.passages[p.number] = p
 	m.link.mu.Unlock()
-	return m.conn.write(frameExtent, extentFrame{p.number, passed, uint64(p.size)}.encode(), shareRead(seg))
+	return m.link.tell(frameExtent, extentFrame{p.number, passed, uint64(p.size)}.encode(), shareRead(seg))
 }
 
 // transfer moves n bytes from one account to the other.
