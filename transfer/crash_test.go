@@ -64,7 +64,10 @@ func crashingController(plan, dir, at string) error {
 	if err != nil {
 		return err
 	}
-	if plan == "finish" {
+	switch plan {
+	case "wake":
+		return errors.Join(wakePlan(q), finishPlan(q))
+	case "finish":
 		return finishPlan(q)
 	}
 	id, err := crashCommit(q, dir, plan == "retry")
@@ -147,6 +150,19 @@ func cleanOrDone(q *Queue) func(Job) bool {
 		defer q.mu.Unlock()
 		return j.State == Done || j.State == Canceled && !q.jobs[j.ID].leftovers()
 	}
+}
+
+// wakePlan resumes every paused job.
+func wakePlan(q *Queue) error {
+	for _, j := range q.Jobs() {
+		if j.State != Paused {
+			continue
+		}
+		if err := q.Resume(j.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // finishPlan lets every job come to its end and prints how it stands.
@@ -247,6 +263,7 @@ func TestKillAtEveryStep(t *testing.T) {
 					t.Fatalf("killed at step %d, the next controller said %q", step, after)
 				}
 				checkCrash(t, dir, plan, step, said, after)
+				checkWake(t, dir, plan, step, after)
 				remove()
 				if ended {
 					if step < 5 {
@@ -290,7 +307,7 @@ func checkCrash(t *testing.T, dir, plan string, step int, said, after []string) 
 		}
 	}
 	sums := serverSums(t, dir)
-	both := len(sums) == 2 && sums[sum(crashData(0))] && sums[sum(crashData(1))]
+	both := bothArrived(sums)
 	var ok bool
 	switch {
 	case !has(said, "accepted"):
@@ -300,7 +317,9 @@ func checkCrash(t *testing.T, dir, plan string, step int, said, after []string) 
 	case has(said, "canceled") && plan == "cancel":
 		ok = state == string(Canceled) && len(sums) == 0
 	case has(said, "paused") && plan == "pause":
-		ok = state == string(Paused) && !both
+		// Both may be there: the pause came after the last of them and before the
+		// job was done. checkWake sees to what becomes of it.
+		ok = state == string(Paused)
 	default: // the command was not acknowledged: either is right, whole
 		ok = state == string(Done) && both || state == string(Canceled) && len(sums) == 0 || state == string(Paused)
 	}
@@ -310,6 +329,32 @@ func checkCrash(t *testing.T, dir, plan string, step int, said, after []string) 
 	if most := int64(ChunkSize) * int64(1+step/1000); resent > most {
 		t.Errorf("%s, killed at step %d: %d bytes were sent again", plan, step, resent)
 	}
+}
+
+// checkWake resumes the job when it is still paused, is killed on the way, resumes
+// again: a pause must leave nothing behind that keeps a job from its end.
+func checkWake(t *testing.T, dir, plan string, step int, after []string) {
+	t.Helper()
+	if len(after) != 1 || !strings.HasSuffix(after[0], " "+string(Paused)+" 0") {
+		return
+	}
+	kill := 1 + rand.IntN(30)
+	first, _ := crash(t, dir, "wake", kill)
+	last, ended := crash(t, dir, "wake", 0)
+	var id, state string
+	var resent int64
+	if len(last) == 1 {
+		_, _ = fmt.Sscanf(last[0], "state %s %s %d", &id, &state, &resent)
+	}
+	sums := serverSums(t, dir)
+	if !ended || state != string(Done) || !bothArrived(sums) || resent > 2*ChunkSize {
+		t.Errorf("%s, killed at step %d, resumed and killed at step %d: %q, resumed again: %q; the server has %d files", plan, step, kill, first, last, len(sums))
+	}
+}
+
+// bothArrived says whether the server has the two files and nothing else.
+func bothArrived(sums map[string]bool) bool {
+	return len(sums) == 2 && sums[sum(crashData(0))] && sums[sum(crashData(1))]
 }
 
 // serverSums answers the hashes of everything on the server, parts included.
