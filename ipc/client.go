@@ -12,11 +12,11 @@ import (
 
 // Client is a registered companion. All methods are safe for concurrent use.
 type Client struct {
-	name      string
-	link      *link
-	directory *shm.Segment
-	once      sync.Once
-	served    chan struct{}
+	name   string
+	link   *link
+	roster *roster
+	once   sync.Once
+	served chan struct{}
 
 	mu        sync.Mutex
 	handlers  map[string]Handler
@@ -115,7 +115,7 @@ func refusedBy(body []byte) error {
 		return fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
 	if r.code == refuseVersion {
-		return fmt.Errorf("%w: this program speaks version %d, the engine version %d; update the older one", ErrVersion, Version, r.version)
+		return otherVersion(uint32(r.version))
 	}
 	return fmt.Errorf("%w: %s", ErrRefused, clip(r.text, 512))
 }
@@ -132,20 +132,30 @@ func newClient(conn conn, pid int, name string, f frame) (*Client, error) {
 	}
 	dir, err1 := shm.OpenSegment(f.handles[0], int(w.directory), shm.ReadOnly)
 	lane, err2 := shm.OpenSegment(f.handles[1], int(w.lane), shm.ReadWrite)
-	if err := errors.Join(err1, err2); err != nil {
+	err = errors.Join(err1, err2)
+	if err == nil {
+		err = errors.Join(checkDirectory(dir.Bytes()), checkLane(lane.Bytes()))
+	}
+	if err != nil {
 		closeSegments(dir, lane)
 		return nil, err
 	}
-	c := &Client{name: name, directory: dir, handlers: map[string]Handler{}, trusting: map[string]bool{}, served: make(chan struct{})}
+	roster := newRoster(dir, func(seen uint32) { _ = conn.write(frameWatch, le.AppendUint32(nil, seen)) })
+	c := &Client{name: name, roster: roster, handlers: map[string]Handler{}, trusting: map[string]bool{}, served: make(chan struct{})}
 	c.link, err = newLink(linkConfig{
 		peer: "the engine", pid: pid, companion: true, slots: w.slots, unit: int(w.unit), window: int(w.window),
-		largest: int(w.largest), whole: int(w.whole), lane: lane, events: eventsFrom(f.handles), conn: conn, host: c,
+		largest: int(w.largest), whole: int(w.whole), lane: lane, events: eventsFrom(f.handles), conn: &attentiveConn{conn, roster.heard}, host: c,
 	})
 	if err != nil {
 		closeSegments(dir, lane)
 		return nil, err
 	}
 	return c, conn.write(frameMapped, le.AppendUint32(nil, 0))
+}
+
+// otherVersion is the refusal of an engine that was built with another layout.
+func otherVersion(engine uint32) error {
+	return fmt.Errorf("%w: this program speaks version %d, the engine version %d; update the older one", ErrVersion, Version, engine)
 }
 
 func closeSegments(all ...*shm.Segment) {
@@ -217,16 +227,6 @@ func (c *Client) HandleTrusted(service string, h Handler) {
 	defer c.mu.Unlock()
 	c.handlers[service] = h
 	c.trusting[service] = true
-}
-
-// Companions lists who is registered with the engine now, this one included.
-func (c *Client) Companions() []Entry {
-	c.link.mu.Lock()
-	defer c.link.mu.Unlock()
-	if c.link.err != nil {
-		return nil
-	}
-	return readDirectory(c.directory.Bytes())
 }
 
 // frame handles a control frame that isn't the link's own business.
@@ -367,4 +367,4 @@ func (c *Client) grow(l *link, n int) {
 	}()
 }
 
-func (c *Client) dead(*link, error) { _ = c.directory.Close() }
+func (c *Client) dead(*link, error) { c.roster.close() }

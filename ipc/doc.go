@@ -68,35 +68,55 @@
 //	10 forget   both       segment u32: its allocator has unmapped it or   -
 //	                       asks the other side to unmap it
 //	11 trim     companion  empty: forget the extents that are empty        -
-//	12 doorbell both       empty: look at the ring                         -
+//	12 doorbell both       empty: look at the ring, and at the directory  -
 //	13 failure  both       text: the reason why the sender hangs up        -
+//	14 watch    engine     changes u32: a doorbell, once, when the         -
+//	                       directory counts another number of changes
 //
-// Whoever has read a frame of any type looks at its ring afterwards: a doorbell may
-// be left out when the stream is full of other frames, and one may come before
-// registered.
+// Whoever has read a frame of any type looks at its ring afterwards and, if it
+// watches the directory, at that: a doorbell may be left out when the stream is full
+// of other frames, and one may come before registered.
 //
 // Rendezvous: hello → (waiting)* → welcome, extent × 2 → mapped × 3 (0, 1, 2) →
 // registered.
 // Until registered nobody sees the companion; if it dies before, nothing stays.
+//
 // A companion of another version gets refused with code 1 and the engine's version.
+// That much every version understands: the head of a frame, the first 12 bytes of
+// hello, the first 4 of refused and the first 2 of welcome never change. Codes of
+// refused: 1 version, 2 name (it is taken, or the engine's own), 3 quota, 4 broken
+// protocol.
 //
 // # Directory
 //
-// 4096 bytes of head, then 4096 entries of 128 bytes. Written by the engine only.
+// 4096 bytes of head, then 4096 entries of 128 bytes. Written by the engine only;
+// companions get no handle that could be mapped for writing.
 //
-//	off len head                         off len entry
-//	 0   8  magic "BERTHDIR"              0   4  sequence: odd while it changes
-//	 8   4  version                       4   4  state: 0 free, 1 registered, 2 leaving
-//	12   4  capacity                      8   4  generation: counts the users of the entry
-//	16   4  changes: +1 after each        12  4  pid
-//	        change, woken as a futex     16   8  bytes of the block
-//	20   4  pid of the engine            24   8  registered at, Unix nanoseconds
-//	24   4  companions registered        32   8  zero
-//	28      zero                         40   8  length of the name
-//	                                     48  64  name, padded with zeros
+//	off len head
+//	 0   8  magic "BERTHDIR"
+//	 8   4  version
+//	12   4  capacity: the number of entries
+//	16   4  changes: +1 after somebody came, began to leave, or left
+//	20   4  pid of the engine
+//	24   4  companions registered
+//	28      zero
 //
-// A reader copies an entry and takes the copy when the sequence was even and the
-// same before and after.
+//	off len entry
+//	 0   4  sequence: odd while more than one word changes
+//	 4   4  state: 0 free, 1 registered, 2 leaving (dead, and being cleared up after)
+//	 8   4  generation: counts the users of the entry
+//	12   4  pid
+//	16   8  bytes of the block; follows the block without a change being counted
+//	24   8  registered at, Unix nanoseconds
+//	32   8  zero
+//	40   8  length of the name
+//	48  64  name, padded with zeros
+//	112     zero
+//
+// A reader copies an entry and takes the copy when the state was 1 and the sequence
+// even and the same before and after. Who watches notes changes first, then reads
+// the entries, then sends watch with what it noted, and reads again when a frame
+// has come and changes is another.
 //
 // # Lane
 //

@@ -81,6 +81,7 @@ type Engine struct {
 	log       *slog.Logger
 	listener  *listener
 	directory *directory
+	watchers  watchers
 	cache     *cache
 	wg        sync.WaitGroup
 
@@ -112,9 +113,11 @@ func NewEngine(s session.Session, o Options) (*Engine, error) {
 		return nil, err
 	}
 	if e.listener, err = listen(path); err != nil {
-		_ = e.directory.seg.Close()
+		_ = e.directory.close()
 		return nil, fmt.Errorf("the engine can't listen: %w", err)
 	}
+	e.watchers.seen = map[*member]uint32{}
+	go e.spread()
 	e.wg.Go(e.accept)
 	return e, nil
 }
@@ -162,7 +165,7 @@ func (e *Engine) Close() error {
 	err := e.listener.close()
 	e.wg.Wait()
 	e.cache.close()
-	return errors.Join(err, e.directory.seg.Close())
+	return errors.Join(err, e.directory.close())
 }
 
 // accept admits companions until the listener is closed.
@@ -261,6 +264,7 @@ func (e *Engine) leave(m *member, why error) {
 		return
 	}
 	delete(e.members, m.name)
+	e.watchers.remove(m)
 	e.used -= m.bytes
 	e.directory.free(m.index)
 	if errors.Is(why, ErrProtocol) {

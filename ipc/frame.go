@@ -20,6 +20,7 @@ const (
 	frameTrim
 	frameDoorbell
 	frameFailure
+	frameWatch
 )
 
 const (
@@ -121,6 +122,12 @@ func (w welcome) encode() []byte {
 }
 
 func decodeWelcome(b []byte) (welcome, error) {
+	if len(b) < 2 {
+		return welcome{}, errShort
+	}
+	if v := le.Uint16(b); v != Version {
+		return welcome{}, otherVersion(uint32(v))
+	}
 	if len(b) != 56 {
 		return welcome{}, errShort
 	}

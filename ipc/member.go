@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -167,6 +168,8 @@ func (m *member) rendezvous() error {
 	}
 	m.e.directory.publish(m.index, m.name, m.peer.pid, m.bytes)
 	m.ready.Store(true)
+	generation := m.e.directory.generation(m.index) - 1
+	context.AfterFunc(m.link.ctx, func() { m.e.directory.retire(m.index, generation) })
 	return m.conn.write(frameRegistered, nil)
 }
 
@@ -326,6 +329,8 @@ func (m *member) frame(f frame) error {
 		return m.want(f.body)
 	case frameForget:
 		return m.forget(f.body)
+	case frameWatch:
+		return m.e.watch(m, f.body)
 	}
 	return fmt.Errorf("control frame %d", f.kind)
 }

@@ -52,6 +52,17 @@ func formatLane(b []byte, slots uint32) {
 	le.PutUint32(b[12:], slots)
 }
 
+// checkLane refuses a lane of another layout.
+func checkLane(b []byte) error {
+	if string(b[:8]) != magicLane {
+		return fmt.Errorf("%w: what came as the lane is none", ErrProtocol)
+	}
+	if v := le.Uint32(b[8:]); v != Version {
+		return otherVersion(v)
+	}
+	return nil
+}
+
 // laneRings finds the two rings of a lane of laneSize(slots) bytes.
 func laneRings(b []byte, slots uint32) (up, down ring) {
 	half := int(slots) * recordSize

@@ -9,7 +9,7 @@ import (
 )
 
 // Version is the layout of everything that engine and companion share.
-const Version = 1
+const Version = 2
 
 const (
 	magicHello     = "BERTHIPC"
