@@ -21,7 +21,7 @@ func (e *Engine) watch(m *member, body []byte) error {
 	}
 	e.watchers.mu.Unlock()
 	if news {
-		m.conn.doorbell()
+		m.conn.hint(frameDoorbell)
 	}
 	return nil
 }
@@ -31,7 +31,7 @@ func (e *Engine) watch(m *member, body []byte) error {
 func (e *Engine) spread() {
 	for range e.directory.news {
 		for _, m := range e.watchers.due(e.directory.changes()) {
-			m.conn.doorbell()
+			m.conn.hint(frameDoorbell)
 		}
 	}
 }
