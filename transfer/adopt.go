@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -23,7 +24,8 @@ type home struct {
 	dir      string
 	setAside bool
 	log      *slog.Logger
-	fault    func() error // see Config
+	fault    func() error       // see Config
+	sync     func(string) error // syncDir; tests listen
 }
 
 // free is a store that no live process holds: now we do.
@@ -135,7 +137,7 @@ func (h home) create() (*store, error) {
 		err = os.Rename(dir+".new", dir)
 	}
 	if err == nil {
-		err = syncDir(h.dir)
+		err = h.syncPath(h.dir)
 	}
 	if err != nil {
 		os.RemoveAll(dir + ".new")
@@ -144,6 +146,20 @@ func (h home) create() (*store, error) {
 	}
 	s, _, err := openStore(dir, lock, h.fault)
 	return s, err
+}
+
+// syncPath makes the names in dir durable, and those of dir itself and of all
+// folders above it: they may be as new as the store is, whoever made them. One
+// that this user may not look into was not made for the store.
+func (h home) syncPath(dir string) error {
+	err := h.sync(dir)
+	for err == nil && filepath.Dir(dir) != dir {
+		dir = filepath.Dir(dir)
+		if err = h.sync(dir); errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EINVAL) {
+			err = nil
+		}
+	}
+	return err
 }
 
 // merge moves everything in f into main: first the files, by renaming, then all

@@ -32,7 +32,7 @@ func (q *Queue) command(id string, e event, edit func(*jobRecord)) error {
 		return err
 	}
 	q.mu.Lock()
-	if j.run != nil && (e == evPause || e == evCancel) {
+	if j.run != nil && j.run.against(e) {
 		j.run.cancel()
 	}
 	j.retry.reset()
@@ -41,6 +41,17 @@ func (q *Queue) command(id string, e event, edit func(*jobRecord)) error {
 	q.mu.Unlock()
 	q.wake()
 	return nil
+}
+
+// against reports whether a run has to end because of a command.
+func (r *run) against(e event) bool {
+	switch e {
+	case evPause:
+		return !r.asking
+	case evResume:
+		return r.asking
+	}
+	return e == evCancel
 }
 
 func (q *Queue) find(id string) (*job, error) {

@@ -194,7 +194,7 @@ func (q *Queue) setDone(j *job, it *item, n int64) {
 	q.tell(j)
 }
 
-// takeBack takes back the progress of an attempt that failed: bytes that were
+// takeBack takes back the progress of an attempt that ended early: bytes that were
 // handed over may not have arrived. The next Open tells.
 func (q *Queue) takeBack(j *job) {
 	q.mu.Lock()
@@ -202,4 +202,5 @@ func (q *Queue) takeBack(j *job) {
 	for _, it := range j.items {
 		it.done = min(it.done, it.confirmed)
 	}
+	q.tell(j)
 }

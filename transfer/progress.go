@@ -18,26 +18,28 @@ import (
 // leaves the older ones, and a server that lost its last bytes still finds a
 // hash state to go on from. A slot, all numbers little endian:
 //
-//	0   4    magic "BPR1"
+//	0   4    magic "BPR2"
 //	4   8    sequence, from 1; the slot is sequence mod 16
 //	12  8    offset: bytes handed over in full
 //	20  8    tried: bytes that may have been handed over, at most
 //	28  8    resent: bytes sent more than once so far
-//	36  108  SHA-256 state at offset (encoding.BinaryMarshaler)
-//	144 4    CRC-32C of all before
+//	36  8    confirmed: bytes that the server said it holds, when it was last asked
+//	44  108  SHA-256 state at offset (encoding.BinaryMarshaler)
+//	152 4    CRC-32C of all before
 const (
 	slotSize    = 256
-	slotUsed    = 148
+	slotUsed    = 156
 	slotCount   = 16
-	slotMagic   = "BPR1"
+	slotMagic   = "BPR2"
 	hashState   = 108
 	progressLen = slotSize * slotCount
 )
 
 // mark is the content of a slot.
 type mark struct {
-	offset, tried, resent int64
-	state                 [hashState]byte
+	offset, tried, resent, confirmed int64
+
+	state [hashState]byte
 }
 
 // progress is the open record of one item. Only its uploader uses it.
@@ -99,8 +101,9 @@ func decodeSlot(b []byte) (seq uint64, m mark, ok bool) {
 	m.offset = int64(binary.LittleEndian.Uint64(b[12:]))
 	m.tried = int64(binary.LittleEndian.Uint64(b[20:]))
 	m.resent = int64(binary.LittleEndian.Uint64(b[28:]))
-	copy(m.state[:], b[36:])
-	ok = seq > 0 && m.offset >= 0 && m.tried >= m.offset && m.resent >= 0
+	m.confirmed = int64(binary.LittleEndian.Uint64(b[36:]))
+	copy(m.state[:], b[44:])
+	ok = seq > 0 && m.offset >= 0 && m.tried >= m.offset && m.resent >= 0 && m.confirmed >= 0 && m.confirmed <= m.offset
 	return seq, m, ok
 }
 
@@ -111,6 +114,7 @@ func encodeSlot(seq uint64, m mark) []byte {
 	b = binary.LittleEndian.AppendUint64(b, uint64(m.offset))
 	b = binary.LittleEndian.AppendUint64(b, uint64(m.tried))
 	b = binary.LittleEndian.AppendUint64(b, uint64(m.resent))
+	b = binary.LittleEndian.AppendUint64(b, uint64(m.confirmed))
 	b = append(b, m.state[:]...)
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 }

@@ -43,7 +43,8 @@ type Config struct {
 	// handles are never logged.
 	Log *slog.Logger
 
-	fault func() error // tests: what the disk says at the end of each commit
+	fault   func() error       // tests: what the disk says at the end of each commit
+	syncDir func(string) error // tests: instead of syncDir while a store is made
 }
 
 func (c Config) withDefaults() Config {
@@ -52,6 +53,9 @@ func (c Config) withDefaults() Config {
 	set(&c.History, 1000)
 	set(&c.PackageIdle, 24*time.Hour)
 	set(&c.Stall, 2*time.Minute)
+	if c.syncDir == nil {
+		c.syncDir = syncDir
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -132,8 +136,11 @@ const (
 
 // run is one goroutine's hold on a job.
 type run struct {
+	ended chan struct{}
+
+	// Guarded by Queue.mu.
 	cancel context.CancelFunc
-	ended  chan struct{}
+	asking bool // it only asks what the server holds of a paused job
 }
 
 // Open adopts what earlier processes left behind and starts working. ctx bounds
@@ -144,7 +151,7 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 	if cfg.Dir == "" || cfg.Backend == nil || SafeName(cfg.Key) != cfg.Key {
 		return nil, errors.New("transfer: Config needs Dir, Backend and a Key that is a file name")
 	}
-	h := home{filepath.Join(cfg.Dir, "stores", cfg.Key), cfg.SetAside, cfg.Log, cfg.fault}
+	h := home{filepath.Join(cfg.Dir, "stores", cfg.Key), cfg.SetAside, cfg.Log, cfg.fault, cfg.syncDir}
 	s, jobs, err := h.open(ctx)
 	if err != nil {
 		return nil, err
@@ -182,7 +189,7 @@ func (q *Queue) insert(st stored) *job {
 			it.done = rec.Object.Size
 		case phaseOpen:
 			last := peekProgress(q.store.progress(rec.Object.ID))
-			it.done, it.resent = last.offset, last.resent
+			it.done, it.resent = last.confirmed, last.resent
 		}
 		it.confirmed = it.done
 		j.items = append(j.items, it)

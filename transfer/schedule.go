@@ -64,7 +64,7 @@ func (j *job) leftovers() bool {
 // start runs f on a job; q.mu is held. count is one of q's counters.
 func (q *Queue) start(j *job, count *int, f func(context.Context, *job)) {
 	ctx, cancel := context.WithCancel(q.ctx)
-	r := &run{cancel, make(chan struct{})}
+	r := &run{cancel: cancel, ended: make(chan struct{})}
 	j.run = r
 	*count++
 	q.work.Add(1)
@@ -116,6 +116,7 @@ func (q *Queue) finish(j *job) error {
 func (q *Queue) settle(ctx context.Context, j *job, err error) {
 	if ctx.Err() != nil || errors.Is(err, ErrState) {
 		q.transition(j, evBackOff, nil) //nolint:errcheck // see above
+		q.confirm(j)
 		return
 	}
 	q.takeBack(j)
@@ -129,15 +130,20 @@ func (q *Queue) settle(ctx context.Context, j *job, err error) {
 		}
 		err = errors.Join(err, failed) // not on disk, so not so: later again
 	}
-	q.postpone(j, err)
+	q.postpone(j, false, err)
 	q.transition(j, evBackOff, nil) //nolint:errcheck // see above
 }
 
-// postpone sets the time of the next attempt. It counts monotonic time, so that
-// a clock that is set neither hastens nor loses it.
-func (q *Queue) postpone(j *job, err error) {
+// postpone sets the time of the next attempt, or of the next clean-up. It counts
+// monotonic time, so that a clock that is set neither hastens nor loses it. When a
+// person has just stopped the job, there is nothing to postpone: what comes next
+// was asked for, and must not wait for a failure of before.
+func (q *Queue) postpone(j *job, cleaning bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if j.state == Paused || (j.state == Canceled) != cleaning {
+		return
+	}
 	delay := j.retry.after()
 	j.retryAt, j.lastErr = time.Now().Add(delay), err
 	time.AfterFunc(delay, q.wake)
@@ -164,7 +170,7 @@ func (q *Queue) cleanUp(ctx context.Context, j *job) {
 	case err == nil:
 		q.deleteFiles(j)
 	case ctx.Err() == nil:
-		q.postpone(j, fmt.Errorf("canceled; whatever may be left on the server could not be removed yet: %w", err))
+		q.postpone(j, true, fmt.Errorf("canceled; whatever may be left on the server could not be removed yet: %w", err))
 	}
 }
 

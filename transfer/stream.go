@@ -25,7 +25,7 @@ func (d *delivery) stream(ctx context.Context, w io.Writer, offset int64, sum ha
 	defer d.q.recycle(free) // after the reader has gone: see the order of defers
 	gone := make(chan struct{})
 	defer func() { stop(); <-gone }()
-	m := mark{offset: offset, tried: offset, resent: resent, state: saveHash(sum)}
+	m := mark{offset: offset, tried: offset, resent: resent, confirmed: offset, state: saveHash(sum)}
 	if err := d.rec.add(m); err != nil {
 		close(gone)
 		return diskError("writing a progress record", d.q.cfg.Dir, err)

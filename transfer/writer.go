@@ -30,7 +30,7 @@ func (s *store) writer() {
 	defer close(s.ended)
 	for w := range s.writes {
 		if w.fn == nil { // close
-			w.done <- s.db.Close()
+			w.done <- errors.Join(s.mend(), s.db.Close())
 			return
 		}
 		batch := s.gather(w)
@@ -64,13 +64,12 @@ func (s *store) gather(first write) []write {
 // commit writes a batch. A full disk leaves the file as it was. After any other
 // error of the disk nobody knows what the file holds: a second fsync would
 // answer success for pages that were dropped. So the file is given up, and
-// written anew from memory, which is exactly what was acknowledged.
+// written anew from memory, which is exactly what was acknowledged: before the
+// error is answered, because the change may be in the file all the same and must
+// not come back after a crash.
 func (s *store) commit(batch ...write) error {
-	if s.broken != nil {
-		if err := s.rebuild(); err != nil {
-			return fmt.Errorf("%w (since then the store could not be written anew: %w)", s.broken, err)
-		}
-		s.broken = nil
+	if err := s.mend(); err != nil {
+		return err
 	}
 	err := s.db.Update(func(tx *bbolt.Tx) error {
 		for _, w := range batch {
@@ -85,8 +84,25 @@ func (s *store) commit(batch ...write) error {
 	}
 	if err != nil && !diskFull(err) {
 		s.broken = err
+		if worse := s.mend(); worse != nil {
+			return worse
+		}
 	}
 	return err
+}
+
+// mend writes a file anew that can no longer be trusted. While the disk refuses
+// that too, it is tried again with every change and at the end. While stores are
+// being merged nobody knows everything: then the others still have what is missing.
+func (s *store) mend() error {
+	if s.broken == nil || s.everything == nil {
+		return s.broken
+	}
+	if err := s.rebuild(); err != nil {
+		return fmt.Errorf("%w (since then the store could not be written anew: %w)", s.broken, err)
+	}
+	s.broken = nil
+	return nil
 }
 
 // rebuild replaces the database by one that is written from memory.

@@ -14,15 +14,10 @@ import (
 	tusd "github.com/tus/tusd/v2/pkg/handler"
 	xslog "golang.org/x/exp/slog"
 
-	"berth/transfer"
+	"berth/transfer/tus"
 )
 
-const (
-	uploadURL = "http://berth.invalid/upload/" // only the pipe answers to it
-	idKey     = "berth-id"                     // metadata: the ID that the queue chose
-)
-
-func metadata(o transfer.Object) map[string]string { return map[string]string{idKey: o.ID} }
+const uploadURL = "http://berth.invalid/upload/" // only the pipe answers to it
 
 // uploadHandler is tusd's, over our directory. An object is only ever uploaded by
 // the one process whose queue holds it, so that locks in memory are enough.
@@ -45,7 +40,7 @@ func uploadHandler(st *store, log *slog.Logger) (http.Handler, error) {
 // admit gives a new upload the ID that its queue chose. A second creation under
 // the same ID starts the file anew, unless it is finished.
 func (s *store) admit(e tusd.HookEvent) (r tusd.HTTPResponse, c tusd.FileInfoChanges, err error) {
-	id := e.Upload.MetaData[idKey]
+	id := e.Upload.MetaData[tus.IDKey]
 	if !validID(id) {
 		return r, c, tusd.NewError("ERR_ID", "an upload here needs an id", http.StatusBadRequest)
 	}

@@ -69,7 +69,7 @@ func open(cfg Config, through func(peer.Dial) peer.Dial) (*Server, error) {
 		return nil, fmt.Errorf("local destination: %w", err)
 	}
 	pipes := newPipes()
-	backend, err := tus.New(tus.Config{URL: uploadURL, Dial: through(pipes.dial), Metadata: metadata})
+	backend, err := tus.New(tus.Config{URL: uploadURL, Dial: through(pipes.dial)})
 	if err != nil {
 		return nil, fmt.Errorf("local destination: %w", err)
 	}

@@ -38,7 +38,11 @@ func openStore(dir string) (*store, error) {
 		return nil, fmt.Errorf("local destination: %w", err)
 	}
 	s := &store{dir: filepath.Join(dir, "files")}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	err = os.MkdirAll(s.dir, 0o700)
+	if err == nil { // their names have to last as long as what is delivered into them
+		err = errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("local destination: cannot make its directory: %w", err)
 	}
 	return s, nil

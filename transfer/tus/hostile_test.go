@@ -306,7 +306,8 @@ func everyCall(t *testing.T, b *Backend) map[string]error {
 	return errs
 }
 
-// TestMetadata: names arrive as they are, whatever is in them.
+// TestMetadata: names arrive as they are, whatever is in them, and the object's ID
+// tells an administrator whose an upload is that nobody finished.
 func TestMetadata(t *testing.T) {
 	var got string
 	b := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -318,7 +319,8 @@ func TestMetadata(t *testing.T) {
 	if _, err := b.Begin(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	if want := "filename " + base64.StdEncoding.EncodeToString([]byte(o.Name)); got != want {
+	want := "berth-id " + base64.StdEncoding.EncodeToString([]byte(o.ID)) + ",filename " + base64.StdEncoding.EncodeToString([]byte(o.Name))
+	if got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

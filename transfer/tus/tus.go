@@ -38,8 +38,6 @@ type Config struct {
 	// Link is a template for links, https://host/{id}/{name}; empty answers the
 	// upload's own URL, known once the upload has begun.
 	Link string
-	// Metadata is sent with each new upload beside filename and filetype.
-	Metadata func(transfer.Object) map[string]string
 	// Patience is how long a server may move nothing: 2 minutes if zero.
 	Patience time.Duration
 	// Dial replaces the system's way to connect, proxies included; nil keeps it.
@@ -52,7 +50,6 @@ type Backend struct {
 	endpoint *url.URL
 	auth     peer.Secret
 	link     peer.Template
-	metadata func(transfer.Object) map[string]string
 	client   *http.Client
 	patience time.Duration
 	seen     sync.Map // transfer.Handle to int64: offsets the server just told us
@@ -87,7 +84,7 @@ func New(cfg Config) (*Backend, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = defaultPatience
 	}
-	b := &Backend{endpoint: u, auth: cfg.Authorization, link: link, metadata: cfg.Metadata, patience: cfg.Patience}
+	b := &Backend{endpoint: u, auth: cfg.Authorization, link: link, patience: cfg.Patience}
 	b.client = &http.Client{Transport: transport(cfg), CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse // a redirect could carry bytes and credentials to a stranger
 	}}
@@ -128,12 +125,13 @@ func (b *Backend) Close() error {
 	return nil
 }
 
-// Begin creates an upload. A server that lost our first call's answer keeps an
-// empty upload until it expires: tus names no way to find it again.
+// Begin creates an upload. Where a first call's answer was lost, an empty upload
+// stays on the server until it expires: tus names no way to find it again. By
+// IDKey an administrator can tell whose it was.
 func (b *Backend) Begin(ctx context.Context, o transfer.Object) (transfer.Handle, error) {
 	resp, err := b.short(ctx, http.MethodPost, b.endpoint, http.Header{
 		"Upload-Length":   {strconv.FormatInt(o.Size, 10)},
-		"Upload-Metadata": {b.meta(o)},
+		"Upload-Metadata": {meta(o)},
 	})
 	if err != nil {
 		return "", err
@@ -160,14 +158,12 @@ func (b *Backend) told(h transfer.Handle) (int64, bool) {
 	return n.(int64), true
 }
 
+// IDKey is the key of the object's ID in the metadata of an upload.
+const IDKey = "berth-id"
+
 // meta is the Upload-Metadata header: keys in order, values in base64.
-func (b *Backend) meta(o transfer.Object) string {
-	m := map[string]string{"filename": o.Name, "filetype": o.Type}
-	if b.metadata != nil {
-		for k, v := range b.metadata(o) {
-			m[k] = v
-		}
-	}
+func meta(o transfer.Object) string {
+	m := map[string]string{"filename": o.Name, "filetype": o.Type, IDKey: o.ID}
 	var pairs []string
 	for k, v := range m {
 		if v != "" {
