@@ -65,7 +65,10 @@
 //     before it). If it differs from the first value, go back to 3.
 //  5. Compare magic, version, size and checksum. Use only the copy.
 //  6. Listening and draining count only if the process with that id exists and has
-//     that start time. If not, treat the record as reserved, and ignore the keys.
+//     that start time. If not, treat the record as reserved, and ignore the keys. On
+//     Linux, when the holder's namespace is not yours, they count only if
+//     "APP.holder.lock" cannot be locked (flock, exclusive, non-blocking): its holder
+//     has it locked as long as it lives.
 //
 // To wait for a change, sleep while the sequence has the value that was read: on
 // Linux in FUTEX_WAIT (not private) on its address; on Windows on the manual-reset

@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ type heapRecord struct {
 	words        [recordWords]uint32
 	bell         sharedBell
 	gone         bool
+	grips        atomic.Int32
 }
 
 func (p *heapPlace) gate() (func(), error) {
@@ -41,6 +43,13 @@ func (p *heapPlace) leave(bool) (bool, error) {
 }
 
 func (p *heapPlace) close() error { return nil }
+
+func (p *heapPlace) grip() (func() error, error) {
+	p.shared.grips.Add(1)
+	return func() error { p.shared.grips.Add(-1); return nil }, nil
+}
+
+func (p *heapPlace) gripped() bool { return p.shared.grips.Load() > 0 }
 
 // sharedBell wakes goroutines in place of processes.
 type sharedBell struct {

@@ -45,11 +45,12 @@ func peek(s session.Session, app string) (Info, error) {
 	case n < recordSize:
 		return Info{}, fmt.Errorf("%w: %d bytes, this program needs %d", ErrVersion, n, recordSize)
 	}
-	return judge(&bytes)
+	return judge(&bytes, func() bool { return gripped(s, app) })
 }
 
-// judge is what an observer makes of a record it has copied under the gate.
-func judge(bytes *raw) (Info, error) {
+// judge is what an observer makes of a record it has copied under the gate. It asks
+// for the grip of a holder that it cannot see.
+func judge(bytes *raw, gripped func() bool) (Info, error) {
 	info, err := parse(bytes)
 	switch {
 	case errors.Is(err, ErrVersion):
@@ -60,7 +61,11 @@ func judge(bytes *raw) (Info, error) {
 		return Info{}, fmt.Errorf("%w: no port has been found", ErrNotReady)
 	}
 	me, err := self()
-	if err == nil && info.held() && info.holder().visible(me) && !info.holder().alive() {
+	if err != nil || !info.held() {
+		return info, err
+	}
+	p := info.holder()
+	if p.visible(me) && !p.alive() || !p.visible(me) && !gripped() {
 		return info.released(), fmt.Errorf("%w: its holder, pid %d, has died", ErrStale, info.PID)
 	}
 	return info, err

@@ -26,6 +26,10 @@ type place interface {
 	leave(gated bool) (last bool, err error)
 	// close unmaps the memory.
 	close() error
+	// grip shows, until release or the end of this process, that the holder lives;
+	// gripped reports whether somebody has it. See takeGrip.
+	grip() (release func() error, err error)
+	gripped() bool
 }
 
 // sessionPlace is the record of a session. Its names are APP.record, APP.gate and
@@ -94,6 +98,10 @@ func (p *sessionPlace) check() error {
 	}
 	return nil
 }
+
+func (p *sessionPlace) grip() (func() error, error) { return takeGrip(p.session, p.app) }
+
+func (p *sessionPlace) gripped() bool { return gripped(p.session, p.app) }
 
 func (p *sessionPlace) leave(gated bool) (bool, error) { return p.life.leave(gated) }
 

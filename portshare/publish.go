@@ -39,11 +39,13 @@ func (r *Record) Listen() (net.Listener, error) {
 func (r *Record) takeOver() (net.Listener, error) {
 	var ln net.Listener
 	info, err := r.update(func(info Info) (Info, error) {
-		if err := r.mayHold(info); err != nil {
-			return info, err
+		err := r.mayHold(info)
+		if err == nil {
+			err = r.grip()
 		}
-		var err error
-		info, ln, err = r.listen(info)
+		if err == nil {
+			info, ln, err = r.listen(info)
+		}
 		return info, err
 	})
 	if err != nil {
@@ -134,6 +136,9 @@ func (r *Record) Drain() error {
 // somebody else is.
 func (r *Record) Withdraw() error {
 	_, err := r.update(withdraw(r.me))
+	if err == nil {
+		r.loosen()
+	}
 	return err
 }
 

@@ -41,6 +41,7 @@ type Record struct {
 	changed  chan struct{} // closed and replaced after each change of the record
 	held     reservation
 	serving  int // the port that Listen gave out, 0 for none
+	ungrip   func() error // what shows others that this holder lives; nil without it
 	watching process
 	unwatch  context.CancelFunc
 }
@@ -185,10 +186,17 @@ func (r *Record) sequence() uint32 {
 	return atomic.LoadUint32(r.cell.sequence())
 }
 
-// dead reports whether info claims a holder that has ended.
+// dead reports whether info claims a holder that has ended. One whose process id
+// means nothing here has ended when it has let go of its grip.
 func (r *Record) dead(info Info) bool {
 	p := info.holder()
-	return info.held() && p != r.me && p.visible(r.me) && !p.alive()
+	if !info.held() || p == r.me {
+		return false
+	}
+	if !p.visible(r.me) {
+		return !r.place.gripped()
+	}
+	return !p.alive()
 }
 
 // Close leaves the record. A controller's entry goes back to reserved, and the last
@@ -236,9 +244,35 @@ func (r *Record) depart() error {
 	return errors.Join(err, leaveErr)
 }
 
-// release lets go of the port.
+// release lets go of the port, and of the grip.
 func (r *Record) release() {
+	r.loosen()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.held.close()
+}
+
+// grip shows others that this process lives, from before it becomes the holder. The
+// caller has the gate.
+func (r *Record) grip() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ungrip != nil {
+		return nil
+	}
+	release, err := r.place.grip()
+	if err == nil {
+		r.ungrip = release
+	}
+	return err
+}
+
+// loosen undoes grip.
+func (r *Record) loosen() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ungrip != nil {
+		r.ungrip() //nolint:errcheck // its handle is closed, which is enough
+		r.ungrip = nil
+	}
 }

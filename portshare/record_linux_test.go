@@ -421,6 +421,22 @@ func TestContainerDoesNotJudge(t *testing.T) {
 			t.Errorf("inside: %s, %v", got, err)
 		}
 	}
+	if _, err := Peek(s, "test"); err != nil {
+		t.Errorf("an observer outside: %v", err)
+	}
+	// But a dead one must not keep its successor from starting, on whichever side.
+	controller.kill()
+	if _, err := Peek(s, "test"); !errors.Is(err, ErrStale) {
+		t.Errorf("an observer outside, after the controller's death: %v", err)
+	}
+	successor := start(t, "controller")
+	if got := successor.line(t); !strings.HasPrefix(got, fmt.Sprintf("listening %d 3", published.Port)) {
+		t.Errorf("the successor outside says %s", got)
+	}
+	successor.kill()
+	if got := inside("controller").line(t); !strings.HasPrefix(got, fmt.Sprintf("listening %d 4", published.Port)) {
+		t.Errorf("the successor inside says %s", got)
+	}
 }
 
 // TestFewThreads: one sleeping thread per record, not one per waiter.

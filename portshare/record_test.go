@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -153,6 +154,7 @@ func testDeadHolder(t *testing.T, o maker) {
 		}
 		waited <- err
 	}()
+	holder.loosen() // its locks go with the victim
 	victim.kill()
 	ln.Close()
 	if err := <-waited; err != nil {
@@ -183,6 +185,7 @@ func testDyingHolder(t *testing.T, o maker) {
 		}
 		listening <- err
 	}()
+	holder.loosen() // its locks go before it counts as dead
 	victim.kill()
 	if err := <-listening; err != nil {
 		t.Fatalf("after the end of %v: %v", published, err)
@@ -214,7 +217,14 @@ func testForeignNamespace(t *testing.T, o maker) {
 	holder, companion := o.join(t, as(far)), o.join(t)
 	_, published := serve(t, holder, 1)
 	if got := info(t, companion); got != published {
-		t.Errorf("%v, want %v: nobody here can tell whether it lives", got, published)
+		t.Errorf("%v, want %v: nobody here can see whether it lives", got, published)
+	}
+	if runtime.GOOS != "linux" {
+		return // there is one namespace
+	}
+	holder.loosen() // as its death does
+	if got := info(t, companion); got.State != Reserved || got.Port != published.Port {
+		t.Errorf("%v after the holder let go", got)
 	}
 }
 
