@@ -3,6 +3,9 @@ package portshare
 import (
 	"fmt"
 	"hash/fnv"
+	"os"
+	"strconv"
+	"strings"
 
 	"berth/session"
 )
@@ -15,6 +18,27 @@ const (
 
 // portRange is where the scan looks, from first to last.
 type portRange struct{ first, last int }
+
+// configuredPorts is the range that whoever set up this session wants scanned. It is
+// in the environment because companions scan too, and know no configuration file.
+func configuredPorts() (portRange, error) {
+	text := os.Getenv("BERTH_PORTS")
+	if text == "" {
+		return portRange{firstDynamic, lastDynamic}, nil
+	}
+	first, last, _ := strings.Cut(text, "-")
+	p, err := portRange{}, error(nil)
+	if p.first, err = strconv.Atoi(first); err == nil {
+		p.last, err = strconv.Atoi(last)
+	}
+	if err == nil {
+		err = p.check()
+	}
+	if err != nil {
+		return p, fmt.Errorf("BERTH_PORTS=%.40q names no range of ports; write FIRST-LAST, such as 50000-50999: %w", text, err)
+	}
+	return p, nil
+}
 
 func (p portRange) check() error {
 	if p.first < 1 || p.last > 65535 || p.first > p.last {

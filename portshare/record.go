@@ -40,7 +40,7 @@ type Record struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced after each change of the record
 	held     reservation
-	serving  int // the port that Listen gave out, 0 for none
+	serving  int          // the port that Listen gave out, 0 for none
 	ungrip   func() error // what shows others that this holder lives; nil without it
 	watching process
 	unwatch  context.CancelFunc
@@ -50,7 +50,8 @@ type Record struct {
 type Option func(*Record)
 
 // Ports sets the range in which a first participant looks for a port, instead of
-// the dynamic ports 49152 to 65535. A port that is known already stays.
+// the one that BERTH_PORTS names as "FIRST-LAST", or else the dynamic ports 49152 to
+// 65535. A port that is known already stays.
 func Ports(first, last int) Option {
 	return func(r *Record) { r.ports = portRange{first, last} }
 }
@@ -106,7 +107,7 @@ func (p *sessionPlace) join(first bool, opts []Option) (*Record, error) {
 func newRecord(s session.Session, app string, p place, c cell, b bell, first bool, opts []Option) (*Record, error) {
 	r := &Record{session: s, app: app, place: p, cell: c, bell: b,
 		backstop: backstop, dyingPatience: dyingPatience,
-		ports: portRange{firstDynamic, lastDynamic}, changed: make(chan struct{})}
+		changed: make(chan struct{})}
 	for _, opt := range opts {
 		opt(r)
 	}
@@ -129,6 +130,11 @@ func newRecord(s session.Session, app string, p place, c cell, b bell, first boo
 // begin resets the record when this process is the first participant, and makes
 // sure that it names a port.
 func (r *Record) begin(first bool) (err error) {
+	if r.ports == (portRange{}) {
+		if r.ports, err = configuredPorts(); err != nil {
+			return err
+		}
+	}
 	if err := r.ports.check(); err != nil {
 		return err
 	}

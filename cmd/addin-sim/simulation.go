@@ -70,6 +70,9 @@ func newSimulation(o switchOptions) (*simulation, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := os.WriteFile(filepath.Join(dir, "config.toml"), nil, 0o600); err != nil {
+		return nil, err
+	}
 	s := &simulation{options: o, dir: dir, self: self, controller: controller, rng: rand.New(rand.NewPCG(o.seed, 0))}
 	for i := range o.sessions {
 		w, err := s.newWorld(i + 1)

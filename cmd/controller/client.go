@@ -76,14 +76,11 @@ func ensure(ctx context.Context, s session.Session) (control.Target, error) {
 // passConfig lets a controller that is started from here use the same
 // configuration, wherever it is started.
 func (p *program) passConfig(s session.Session) error {
-	if p.configFile == "" {
-		return nil
-	}
 	path, err := configPath(s, p.configFile)
 	if err != nil {
 		return err
 	}
-	if err := mustExist(p.configFile, path); err != nil {
+	if err := mustExist(p.configFile, path); err != nil || p.configFile == "" {
 		return err
 	}
 	return os.Setenv("BERTH_CONFIG", path)

@@ -69,14 +69,18 @@ func configPath(s session.Session, given string) (string, error) {
 	return filepath.Join(dir, "config.toml"), nil
 }
 
-// mustExist fails when path was named on the command line and is not there: a
-// misspelt name must not be silently without effect.
+// mustExist fails when path was named, on the command line or in BERTH_CONFIG, and
+// is not there: a misspelt name must not be silently without effect.
 func mustExist(given, path string) error {
+	where := "after --config"
+	if given == "" {
+		given, where = os.Getenv("BERTH_CONFIG"), "in BERTH_CONFIG"
+	}
 	if given == "" {
 		return nil
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return failure(control.CodeFailed, "Check the name after --config; `controller destinations add` makes the file.",
+		return failure(control.CodeFailed, "Check the name "+where+"; `controller destinations add` makes the file.",
 			"the configuration %s does not exist", path)
 	}
 	return nil

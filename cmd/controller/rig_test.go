@@ -32,9 +32,13 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir()}
+	config := filepath.Join(r.dir, "config.toml")
+	if err := os.WriteFile(config, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	name := strings.ToLower(fmt.Sprintf("rig%d-%x", os.Getpid(), rand.Uint32()))
 	r.env = append(os.Environ(), "BERTH_SESSION="+name, "BERTH_STATE="+filepath.Join(r.dir, "state"),
-		"BERTH_CONFIG="+filepath.Join(r.dir, "config.toml"), "BERTH_KEYRING=off", "GORACE=atexit_sleep_ms=0")
+		"BERTH_CONFIG="+config, "BERTH_KEYRING=off", "GORACE=atexit_sleep_ms=0")
 	var err error
 	if r.session, err = session.Named(name); err != nil {
 		t.Fatal(err)

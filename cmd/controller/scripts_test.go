@@ -139,7 +139,11 @@ func newScriptSession(env *testscript.Env, name string) error {
 		env.Setenv(key, value)
 	}
 	if runtime.GOOS == "windows" { // asks the system, not the environment, where settings are
-		env.Setenv("BERTH_CONFIG", env.Getenv("CONFIG"))
+		config := env.Getenv("CONFIG")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(config), 0o700), os.WriteFile(config, nil, 0o600)); err != nil {
+			return err
+		}
+		env.Setenv("BERTH_CONFIG", config)
 	}
 	for _, key := range []string{"SYSTEMROOT", "USERPROFILE", "XDG_RUNTIME_DIR", "GOCOVERDIR"} {
 		if v, ok := os.LookupEnv(key); ok {
