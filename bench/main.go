@@ -13,12 +13,12 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cloudwego/shmipc-go"
 )
-
-var sizes = []int{4 << 10, 64 << 10, 1 << 20, 16 << 20, 64 << 20}
 
 // transport is one way of moving bytes to another process and back.
 type transport interface {
@@ -61,8 +61,15 @@ func main() {
 	}
 	svg := flag.String("svg", "", "write plots into this directory")
 	rounds := flag.Int("rounds", 3, "how often everything is measured; the median counts")
+	only := flag.String("only", "", "measure only the transports whose names begin so, separated by commas")
+	list := flag.String("sizes", "4096,65536,1048576,16777216,67108864", "the `bytes` of the messages whose rate is measured")
 	flag.Parse()
-	r := run(*rounds)
+	sizes, err := sizesFrom(*list)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "-sizes:", err)
+		os.Exit(2)
+	}
+	r := run(plan{*rounds, chosen(*only), sizes})
 	r.print(os.Stdout)
 	if *svg != "" {
 		if err := r.plot(*svg); err != nil {
@@ -79,6 +86,7 @@ type latency struct {
 }
 
 type results struct {
+	sizes   []int
 	names   []string
 	trip    map[string]latency
 	rate    map[string]map[int]float64 // GB/s by size
@@ -86,25 +94,51 @@ type results struct {
 	copying map[int]float64
 }
 
-func run(rounds int) *results {
-	r := &results{trip: map[string]latency{}, rate: map[string]map[int]float64{}, cpu: map[string]map[int]time.Duration{}, copying: map[int]float64{}}
+type plan struct {
+	rounds int
+	kinds  []kind
+	sizes  []int
+}
+
+// sizesFrom reads sizes in bytes, separated by commas.
+func sizesFrom(list string) (all []int, err error) {
+	for _, word := range strings.Split(list, ",") {
+		n, err := strconv.Atoi(word)
+		if err != nil || n <= 64 {
+			return nil, fmt.Errorf("a size is a number of bytes above 64, not %q", word)
+		}
+		all = append(all, n)
+	}
+	return all, nil
+}
+
+// chosen are the transports whose names begin with one of the given words.
+func chosen(only string) []kind {
+	all := kinds()
+	return slices.DeleteFunc(all, func(k kind) bool {
+		return !slices.ContainsFunc(strings.Split(only, ","), func(word string) bool { return strings.HasPrefix(k.name, word) })
+	})
+}
+
+func run(p plan) *results {
+	r := &results{sizes: p.sizes, trip: map[string]latency{}, rate: map[string]map[int]float64{}, cpu: map[string]map[int]time.Duration{}, copying: map[int]float64{}}
 	trips, rates := map[string][]latency{}, map[string]map[int][]float64{}
 	copies := map[int][]float64{}
-	for _, k := range kinds() {
+	for _, k := range p.kinds {
 		r.names = append(r.names, k.name)
 		rates[k.name], r.rate[k.name], r.cpu[k.name] = map[int][]float64{}, map[int]float64{}, map[int]time.Duration{}
 	}
-	for range rounds {
-		for _, k := range kinds() {
+	for range p.rounds {
+		for _, k := range p.kinds {
 			if l, err := measureTrip(k); err != nil {
 				fmt.Fprintf(os.Stderr, "%s: %v\n", k.name, err)
 			} else {
 				trips[k.name] = append(trips[k.name], l)
 			}
 		}
-		for _, size := range sizes {
+		for _, size := range p.sizes {
 			copies[size] = append(copies[size], measureCopy(size))
-			for _, k := range kinds() {
+			for _, k := range p.kinds {
 				rate, cpu, err := measureRate(k, size)
 				if err != nil {
 					fmt.Fprintf(os.Stderr, "%s, %d bytes: %v\n", k.name, size, err)

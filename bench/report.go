@@ -33,19 +33,19 @@ func (r *results) print(out io.Writer) {
 	_ = w.Flush()
 	fmt.Fprintln(out, "\nOne way, from one program's buffer into the other's, GB/s (in brackets: CPU per message, microseconds)")
 	fmt.Fprint(w, "\t")
-	for _, size := range sizes {
+	for _, size := range r.sizes {
 		fmt.Fprintf(w, "%s\t", sizeName(size))
 	}
 	fmt.Fprintln(w)
 	for _, name := range r.names {
 		fmt.Fprintf(w, "%s\t", name)
-		for _, size := range sizes {
+		for _, size := range r.sizes {
 			fmt.Fprintf(w, "%.2f (%.1f)\t", r.rate[name][size], micro(r.cpu[name][size]))
 		}
 		fmt.Fprintln(w)
 	}
 	fmt.Fprint(w, "memcpy, one thread\t")
-	for _, size := range sizes {
+	for _, size := range r.sizes {
 		fmt.Fprintf(w, "%.2f\t", r.copying[size])
 	}
 	fmt.Fprintln(w)
@@ -56,7 +56,7 @@ func (r *results) print(out io.Writer) {
 
 // ratios are what counts on a machine that others use too.
 func (r *results) ratios(out io.Writer) {
-	for _, size := range sizes {
+	for _, size := range r.sizes {
 		best := max(r.rate["shmipc default"][size], r.rate["shmipc tuned"][size])
 		fmt.Fprintf(out, "%8s: %.1f x TCP, %.1f x the better shmipc, %.0f %% of memcpy\n", sizeName(size),
 			r.rate["berth"][size]/r.rate["tcp"][size], r.rate["berth"][size]/best, 100*r.rate["berth"][size]/r.copying[size])
@@ -74,7 +74,7 @@ func (r *results) plot(dir string) error {
 	for _, name := range r.names {
 		trips = append(trips, bar{name, micro(r.trip[name].p50)})
 	}
-	for _, size := range sizes {
+	for _, size := range r.sizes {
 		for _, name := range r.names {
 			rates = append(rates, bar{sizeName(size) + " · " + name, r.rate[name][size]})
 		}
