@@ -261,7 +261,7 @@ func BenchmarkHandOff(b *testing.B) {
 func BenchmarkAlloc(b *testing.B) {
 	e := testEngine(b, Options{})
 	c := testClient(b, e, "outlook")
-	for _, n := range []int{48, 4096, 65536, 100_000} {
+	for _, n := range []int{maxInline, 4096, 65536, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

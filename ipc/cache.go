@@ -201,7 +201,6 @@ func (e *Engine) fetch(ctx context.Context, s *Session, name string) error {
 	}
 	r := newRecord(kindMessage, flagWhole, s.id, 0)
 	r.setLocation(location{way.number, 1, 0, uint64(p.Bytes)})
-	s.l.mu.Lock()
 	way.state = passagePosted
 	s.l.mu.Unlock()
 	return s.l.send(ctx, &r)

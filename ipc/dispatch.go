@@ -18,9 +18,15 @@ var errUnknownSession = errors.New("a record for a session that was never opened
 // an error means that the other side broke the protocol. Only the leader calls it.
 func (l *link) dispatch(r *record) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.dispatching = true
-	defer func() { l.dispatching = false }()
+	err := l.handle(r)
+	l.dispatching = false
+	l.mu.Unlock()
+	return err
+}
+
+// handle is dispatch for who holds mu.
+func (l *link) handle(r *record) error {
 	if r.kind() == kindOpen {
 		return l.gotOpen(r)
 	}
@@ -61,7 +67,7 @@ func (l *link) gotLate(r *record) error {
 		return l.lateWhole(r)
 	}
 	if r.kind() == kindMessage && r.flags()&flagInline == 0 {
-		l.postRelease(r.session(), r.location())
+		l.postRelease(r.location())
 	}
 	return nil
 }
@@ -76,7 +82,7 @@ func (l *link) lateWhole(r *record) error {
 	}
 	l.leased += len(m.data)
 	if err = m.takeWhole(l); err == nil && l.companion {
-		l.postRelease(r.session(), m.loc)
+		l.postRelease(m.loc)
 	}
 	f := m.from
 	l.unlease(m)
@@ -168,7 +174,7 @@ func (l *link) readOpening(r *record) (opening, error) {
 	}
 	o, err := decodeOpening(b)
 	f.leases--
-	l.postRelease(r.session(), r.location())
+	l.postRelease(r.location())
 	return o, err
 }
 
@@ -283,15 +289,24 @@ func (s *Session) gotStarved(r *record) error {
 }
 
 func (l *link) gotRelease(r *record) error {
-	session, ok := l.returned(r.location())
+	n, err := r.releases()
+	for i := 0; i < n && err == nil; i++ {
+		err = l.gotBack(r.released(i))
+	}
+	l.fed()
+	return err
+}
+
+// gotBack takes one allocation back that the other side has released.
+func (l *link) gotBack(loc location) error {
+	session, ok := l.returned(loc)
 	if !ok {
 		var e *extent
 		var err error
-		if e, session, err = l.mem.give(r.location()); err != nil {
+		if e, session, err = l.mem.give(loc); err != nil {
 			return err
 		}
 		l.emptied(e)
-		l.fed()
 	}
 	if s := l.sessions[session]; s != nil && session != 0 {
 		return s.credited(1)

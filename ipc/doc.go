@@ -130,11 +130,11 @@
 //	 256    4   down wake
 //	 320    4   down head
 //	 384    4   down space
-//	4096  64n   up ring
-//	   …  64n   down ring
+//	4096  128n  up ring
+//	   …  128n  down ring
 //
 // The producer of a ring counts positions from 0; position p uses slot p mod n.
-// It writes bytes 8 to 63 of the record, then bytes 0 to 7 in one atomic exchange.
+// It writes the rest of the record, then bytes 0 to 7 in one atomic exchange.
 // A slot holds the record of position p when its turn is p+1 (modulo 2^32). The
 // consumer copies the record once, checks the copy, uses only the copy, and moves
 // head (its position) on by an atomic exchange. tail-head never exceeds n.
@@ -158,11 +158,14 @@
 //	 4   1  kind
 //	 5   1  flags: 1 request, 2 reply, 4 end of stream, 8 inline, 16 whole segment,
 //	        32 trusted
-//	 6   2  length of inline data (0 to 48)
+//	 6   2  length of inline data (0 to 112) or of the list of a release
 //	 8   4  session: odd numbers are opened by the companion, even ones by the engine
 //	12   4  argument
-//	16  48  inline data, or a location:
-//	        16 4 segment · 20 4 generation · 24 8 offset · 32 8 length · 40 24 zero
+//	16 112  inline data, or a location:
+//	        16 4 segment · 20 4 generation · 24 8 offset · 32 8 length
+//	        or a list of 1 to 7 times
+//	         0 4 segment ·  4 4 generation ·  8 8 offset
+//	        Bytes that mean nothing may hold anything.
 //
 // A location lies in the half of the sender (in release: of the receiver). Its
 // offset is a multiple of the unit, offset+length stays inside the extent, and
@@ -173,7 +176,7 @@
 //	                               sender length u8, sender, header
 //	2 opened   window              -
 //	3 message  correlation or 0    inline or location
-//	4 release  -                   location: the memory goes back, and one credit
+//	4 release  -                   list: the memory goes back, and one credit for each
 //	5 credit   n                   -: n inline messages were taken
 //	6 close    code                inline: reason
 //	7 starved  -                   length of the location: there was no memory for a

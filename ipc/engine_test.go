@@ -106,7 +106,7 @@ func TestCallsOfEverySize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range []int{0, 1, 48, 49, 64, 4095, 4096, 4097, 65536, 1 << 20, 5 << 20, 33<<20 + 1} {
+	for _, n := range []int{0, 1, 64, maxInline, maxInline + 1, 4095, 4096, 4097, 65536, 1 << 20, 5 << 20, 33<<20 + 1} {
 		p, err := c.Alloc(ctx, n)
 		if err != nil {
 			t.Fatalf("%d bytes: %v", n, err)
@@ -410,7 +410,7 @@ func TestEngineCloseEndsEverything(t *testing.T) {
 	}
 	got := make(chan error, 1)
 	go func() {
-		p, err := c.Alloc(testContext(t), 100)
+		p, err := c.Alloc(testContext(t), 1000) // more than a record holds
 		if err == nil {
 			_, err = s.Call(testContext(t), p)
 		}

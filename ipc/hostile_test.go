@@ -45,7 +45,7 @@ func FuzzControlFrames(f *testing.F) {
 func FuzzRecords(f *testing.F) {
 	f.Add(script(
 		newRecord(kindOpen, 0, 1, 8), newRecord(kindMessage, flagInline, 1, 0), newRecord(kindClose, flagInline, 1, 0)))
-	f.Add(script(located(kindMessage, 1, location{1, 0, 0, 1 << 63}), located(kindRelease, 1, location{2, 1, 4096, 0})))
+	f.Add(script(located(kindMessage, 1, location{1, 0, 0, 1 << 63}), released(location{2, 1, 4096, 0}, location{2, 1, 0, 0})))
 	f.Add(script(newRecord(kindOpened, 0, 2, 8), newRecord(kindCredit, 0, 2, 1<<31), newRecord(99, 0xff, 7, 7)))
 	f.Fuzz(func(t *testing.T, b []byte) { playRecords(t, b) })
 }
@@ -63,6 +63,14 @@ func script(records ...record) []byte {
 func located(kind uint8, session uint32, loc location) record {
 	r := newRecord(kind, 0, session, 0)
 	r.setLocation(loc)
+	return r
+}
+
+func released(all ...location) record {
+	r := newRecord(kindRelease, 0, 0, 0)
+	for _, loc := range all {
+		r.addRelease(loc)
+	}
 	return r
 }
 

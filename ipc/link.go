@@ -65,6 +65,7 @@ type link struct {
 
 	leader  atomic.Uint32 // 1 while somebody reads rx
 	ending  atomic.Bool   // nobody shall lead any more but who takes the link down
+	owing   atomic.Uint32 // 1 while releases wait in debts
 	rung    atomic.Uint32 // a doorbell came that nobody has answered
 	waiters atomic.Int32  // goroutines in await
 	relayed atomic.Int32  // sessions that are passed on to another companion
@@ -77,6 +78,7 @@ type link struct {
 	rx     consumer
 	record record // the copy that is being handled
 	heat   int
+	self   int32  // 1 when the leader is one of waiters
 	seen   uint64 // pumped, at the last look of the timer
 
 	txMu    sync.Mutex
@@ -108,6 +110,7 @@ type link struct {
 	stirred     []*flow // to be run by the leader when the batch is through
 	spare       []*flow
 	parcels     []*Parcel
+	debts       debts
 }
 
 func newLink(c linkConfig) (*link, error) {
@@ -161,8 +164,12 @@ func (l *link) die(err error) bool {
 }
 
 // shake makes the leader, if there is one, look around. The caller holds mu.
+//
+// It only reads the word while nobody sleeps: an exchange would take the cache line
+// away from the producer, which reads it with every record. Nothing is missed: who
+// goes to sleep says so before it looks, under mu, for what the caller has changed.
 func (l *link) shake() {
-	if l.rx.wake.CompareAndSwap(asleep, awake) {
+	if l.rx.wake.Load() == asleep && l.rx.wake.CompareAndSwap(asleep, awake) {
 		l.bell.wakeSelf()
 	}
 }

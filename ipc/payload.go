@@ -267,8 +267,8 @@ func (m *Message) Release() {
 	}
 	l := m.s.l
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.release(m)
+	l.mu.Unlock()
 }
 
 // release is Release for who holds mu.
@@ -284,7 +284,7 @@ func (l *link) release(m *Message) {
 			r := newRecord(kindCredit, 0, s.id, 1)
 			l.post(&r)
 		default:
-			l.postRelease(s.id, m.loc)
+			l.owe(m.loc)
 		}
 		l.dropForeign(m.from)
 	} else if s.taken++; s.taken >= (l.window+1)/2 {
@@ -299,9 +299,9 @@ func (l *link) release(m *Message) {
 	l.messages = append(l.messages, m)
 }
 
-func (l *link) postRelease(session uint32, loc location) {
-	r := newRecord(kindRelease, 0, session, 0)
-	r.setLocation(loc)
+func (l *link) postRelease(loc location) {
+	r := newRecord(kindRelease, 0, 0, 0)
+	r.addRelease(loc)
 	l.post(&r)
 }
 

@@ -86,6 +86,7 @@ func (f *flow) run() {
 	for {
 		for f.step() {
 		}
+		f.from.l.settle()
 		if f.finish() {
 			return
 		}
@@ -230,7 +231,9 @@ func (f *flow) claim(l *link, n int) bool {
 func (f *flow) drop() {
 	l := f.from.l
 	l.mu.Lock()
+	l.debts.sure = true // run settles
 	l.discard(f.held)
+	l.debts.sure = false
 	l.mu.Unlock()
 	f.held = nil
 }

@@ -105,10 +105,7 @@ func (p *producer) room() (uint32, error) {
 // consumer, looking again after it set wake, sees the record.
 func (p *producer) push(r *record) (wake uint32) {
 	slot := &p.slots[p.tail&uint32(len(p.slots)-1)]
-	used := 5
-	if r.flags()&flagInline != 0 {
-		used = 2 + int(r[0]>>48+7)/8
-	}
+	used := r.words()
 	copy(slot[1:used], r[1:used])
 	p.tail++
 	atomic.SwapUint64(slot.first(), r[0]|uint64(p.tail))
@@ -135,15 +132,21 @@ func (c *consumer) pop(r *record) bool {
 	if uint32(r[0]) != c.next+1 {
 		return false
 	}
-	used := 5
-	if r.flags()&flagInline != 0 {
-		used = len(r)
-	}
+	used := r.words() // from the copy
 	for i := 1; i < used; i++ {
 		r[i] = atomic.LoadUint64(&slot[i])
 	}
 	c.next++
 	return true
+}
+
+// rise says that this side is looking. The exchange would take the word's cache
+// line away from the producer, which reads it with every record: none is needed when
+// nothing changes, for only the consumer ever sets it to something else.
+func (c *consumer) rise() {
+	if c.wake.Load() != awake {
+		c.wake.Swap(awake)
+	}
 }
 
 // advance gives the copied slots back and says whether the producer waits for them.

@@ -30,6 +30,12 @@ func TestRingKeepsOrder(t *testing.T) {
 			}
 			r := newRecord(kindMessage, 0, i, ^i)
 			r.setLocation(location{i, i + 1, uint64(i) << 20, 7})
+			if i%3 == 1 {
+				r = newRecord(kindRelease, 0, i, ^i)
+				for n := range i % (maxReleases + 1) {
+					r.addRelease(location{segment: i, generation: n, offset: uint64(i) << 30})
+				}
+			}
 			if i%3 == 0 {
 				r = newRecord(kindMessage, 0, i, ^i)
 				r.setInline([]byte{byte(i), 2, 3, 4, 5, 6, 7, 8, byte(i >> 8)})
@@ -53,10 +59,25 @@ func TestRingKeepsOrder(t *testing.T) {
 			if err != nil || len(b) != 9 || b[0] != byte(i) || b[8] != byte(i>>8) {
 				t.Fatalf("record %d: inline %v, %v", i, b, err)
 			}
+		} else if i%3 == 1 {
+			checkReleases(t, &r, i)
 		} else if l := r.location(); l.segment != i || l.generation != i+1 || l.offset != uint64(i)<<20 || l.length != 7 {
 			t.Fatalf("record %d: %+v", i, l)
 		}
 		i++
+	}
+}
+
+func checkReleases(t *testing.T, r *record, i uint32) {
+	t.Helper()
+	n, err := r.releases()
+	if want := int(i % (maxReleases + 1)); n != want || (err == nil) != (want > 0) {
+		t.Fatalf("record %d: %d releases instead of %d, %v", i, n, want, err)
+	}
+	for k := range n {
+		if l := r.released(k); l.segment != i || l.generation != uint32(k) || l.offset != uint64(i)<<30 {
+			t.Fatalf("record %d: release %d is %+v", i, k, l)
+		}
 	}
 }
 

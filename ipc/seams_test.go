@@ -114,6 +114,7 @@ func TestAWholeSegmentAfterTheClose(t *testing.T) {
 		if err := s.takeCredit(ctx); err != nil {
 			t.Fatal(err)
 		}
+		s.l.mu.Unlock()
 		_ = s.Close()
 		if i > 0 { // by now the engine has closed its end as well
 			waitFor(t, func() bool { return e.Stats().Companions[0].Sessions == 0 })

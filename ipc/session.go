@@ -166,10 +166,10 @@ func (s *Session) send(ctx context.Context, p *Parcel, flags uint8, correlation 
 		return err
 	}
 	if p.whole && s.relayed() {
+		s.l.mu.Unlock()
 		return s.sendWhole(ctx, p, flags, correlation)
 	}
 	r := newRecord(kindMessage, flags, s.id, correlation)
-	s.l.mu.Lock()
 	s.l.sealLocked(p, &r, s.id)
 	s.l.mu.Unlock()
 	return s.l.publish(ctx, s, &r)
@@ -222,6 +222,8 @@ type sendWanted Session
 
 func (w *sendWanted) ready() bool { return w.credit > 0 || w.closed || w.ended != nil }
 
+// takeCredit waits for a credit and takes it. Without an error the caller holds mu
+// afterwards.
 func (s *Session) takeCredit(ctx context.Context) error {
 	l := s.l
 	for {
@@ -232,7 +234,6 @@ func (s *Session) takeCredit(ctx context.Context) error {
 			if s.credit > 0 {
 				l.notifyOne(s.sendable)
 			}
-			l.mu.Unlock()
 			return nil
 		}
 		l.mu.Unlock()
@@ -245,9 +246,14 @@ func (s *Session) takeCredit(ctx context.Context) error {
 	}
 }
 
-// notifyOne passes a wake-up on to the next one who waits on ch.
+// notifyOne passes a wake-up on to the next one who waits on ch. The leader is told
+// of nothing that it does itself: it looks again after each batch. The caller holds mu.
 func (l *link) notifyOne(ch chan struct{}) {
-	if l.waiters.Load() > 0 {
+	others := l.waiters.Load()
+	if l.dispatching {
+		others -= l.self
+	}
+	if others > 0 {
 		l.notify(ch)
 	}
 }

@@ -16,10 +16,11 @@ const (
 	magicDirectory = "BERTHDIR"
 	magicLane      = "BERTHLNE"
 
-	recordSize = 64
-	maxInline  = 48
-	maxName    = 64
-	maxHeader  = 64 << 10
+	recordSize  = 128
+	maxInline   = recordSize - 16
+	maxReleases = maxInline / 16 // in one record
+	maxName     = 64
+	maxHeader   = 64 << 10
 )
 
 // Kinds of records.
@@ -72,6 +73,39 @@ func (r *record) setLocation(l location) {
 	r[3], r[4] = l.offset, l.length
 }
 
+// addRelease lists one more allocation in a release record; it says how many there are now.
+func (r *record) addRelease(l location) int {
+	n := r.bodySize() / 16
+	r[2+2*n] = uint64(l.segment) | uint64(l.generation)<<32
+	r[3+2*n] = l.offset
+	r[0] += 16 << 48
+	return n + 1
+}
+
+// releases is how many allocations a copied release record lists.
+func (r *record) releases() (int, error) {
+	n := r.bodySize()
+	if n == 0 || n > maxInline || n%16 != 0 {
+		return 0, fmt.Errorf("a release with %d bytes of list", n)
+	}
+	return n / 16, nil
+}
+
+func (r *record) released(i int) location {
+	return location{segment: uint32(r[2+2*i]), generation: uint32(r[2+2*i] >> 32), offset: r[3+2*i]}
+}
+
+// bodySize is the length of inline data or of a list of releases, as the record claims it.
+func (r *record) bodySize() int { return int(r[0] >> 48) }
+
+// words is how many words of the record mean something.
+func (r *record) words() int {
+	if r.kind() == kindRelease || r.flags()&flagInline != 0 {
+		return min(len(r), 2+(r.bodySize()+7)/8)
+	}
+	return 5
+}
+
 // setInline puts data (at most maxInline bytes) into the record itself.
 func (r *record) setInline(data []byte) {
 	n := copy(r.body()[:], data)
@@ -80,7 +114,7 @@ func (r *record) setInline(data []byte) {
 
 // inline is the data in a copied record; a length out of range is an error.
 func (r *record) inline() ([]byte, error) {
-	n := int(r[0] >> 48)
+	n := r.bodySize()
 	if n > maxInline {
 		return nil, fmt.Errorf("%d inline bytes in a record", n)
 	}
@@ -88,7 +122,7 @@ func (r *record) inline() ([]byte, error) {
 }
 
 func (r *record) body() *[maxInline]byte {
-	// SAFETY: words 2 to 7 are 48 bytes of r, which outlives the pointer.
+	// SAFETY: the words from 2 on are maxInline bytes of r, which outlives the pointer.
 	return (*[maxInline]byte)(unsafe.Pointer(&r[2]))
 }
 
