@@ -2,16 +2,17 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"berth/ipc"
 	"berth/session"
 )
 
@@ -20,32 +21,73 @@ type swarmOptions struct {
 	companions, procs int
 	lasting           time.Duration
 	kill              bool
+	kills             int
+	hostile           bool
+	mischief          []string
+	stop              time.Duration
+	budget            int64 // MiB
 	seed              uint64
+	json              bool
 }
-
-// settleTime bounds how long an engine may take to reclaim what a dead companion
-// held, before it counts as leaked.
-const settleTime = 30 * time.Second
 
 func (s *simulator) swarmCommand() *cobra.Command {
 	var o swarmOptions
-	c := command("swarm", "Let many companions send at once, check every byte, and with --kill kill half of their processes at random", cobra.NoArgs)
+	c := command("swarm", "Let many companions send at once, to the controller and to each other, and check every byte by hash", cobra.NoArgs)
+	c.Long = c.Short + `.
+
+Beside those that work, some may be killed all the time (--kill, --kills), break
+the rules in every way that is known (--hostile), or be stopped for a while
+(--stop). Those that work must lose nothing, and nothing of the others may be left.
+It has an engine of its own and touches no controller.`
 	f := c.Flags()
-	f.IntVar(&o.companions, "companions", 100, "how many companions are registered at a time")
+	f.IntVar(&o.companions, "companions", 100, "how many companions work at a time")
 	f.IntVar(&o.procs, "procs", 8, "in how many processes they live")
 	f.DurationVar(&o.lasting, "for", 10*time.Second, "how long it lasts")
-	f.BoolVar(&o.kill, "kill", false, "kill processes of every second kind and replace them, all the time")
+	f.BoolVar(&o.kill, "kill", false, "start more processes beside them, and kill each in the middle of its work")
+	f.IntVar(&o.kills, "kills", 0, "kill exactly so many, however long it takes")
+	f.BoolVar(&o.hostile, "hostile", false, "add companions that break the rules")
+	f.StringSliceVar(&o.mischief, "mischief", nil, "only these ways to break them ("+strings.Join(mischiefNames(), ", ")+")")
+	f.DurationVar(&o.stop, "stop", 0, "stop (SIGSTOP) a process of companions for so long, then let it go on")
+	f.Int64Var(&o.budget, "budget", 0, "memory for all blocks together, in MiB; 0 takes what a controller would")
 	f.Uint64Var(&o.seed, "seed", 0, "repeat the choices of an earlier run; 0 makes new ones")
+	f.BoolVar(&o.json, "json", false, "print one object instead of a table")
 	c.RunE = func(c *cobra.Command, _ []string) error { return s.swarm(c.Context(), o) }
 	return c
 }
 
-func (s *simulator) swarm(ctx context.Context, o swarmOptions) error {
+func mischiefNames() (names []string) {
+	for _, m := range mischiefs() {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+func (o *swarmOptions) check() error {
 	if o.procs < 1 || o.companions < o.procs {
 		return &exitError{2, errors.New("there must be at least one process, and a companion for each")}
 	}
+	for _, m := range o.mischief {
+		if !slices.Contains(mischiefNames(), m) {
+			return &exitError{2, fmt.Errorf("there is no mischief %q; there are %s", m, strings.Join(mischiefNames(), ", "))}
+		}
+	}
+	switch {
+	case len(o.mischief) > 0:
+		o.hostile = true
+	case o.hostile:
+		o.mischief = mischiefNames()
+	}
+	o.kill = o.kill || o.kills > 0
+	o.lasting = max(o.lasting, o.stop)
 	for o.seed == 0 {
 		o.seed = rand.Uint64()
+	}
+	return nil
+}
+
+func (s *simulator) swarm(ctx context.Context, o swarmOptions) error {
+	if err := o.check(); err != nil {
+		return err
 	}
 	sess, err := session.Named(fmt.Sprintf("swarm%d", os.Getpid()))
 	if err != nil {
@@ -56,40 +98,162 @@ func (s *simulator) swarm(ctx context.Context, o swarmOptions) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	engine, err := ipc.NewEngine(sess, ipc.Options{})
+	if !o.json {
+		fmt.Fprintf(s.out, "seed %d: %d companions in %d processes\n", o.seed, o.companions, o.procs)
+	}
+	sw, err := newSwarm(sess, o)
 	if err != nil {
 		return err
 	}
-	defer engine.Close()
-	sw := &swarm{options: o, engine: engine, rng: rand.New(rand.NewPCG(o.seed, 0))}
-	engine.Handle("check", sw.check)
-	fmt.Fprintf(s.out, "seed %d: %d companions in %d processes for %v\n", o.seed, o.companions, o.procs, o.lasting)
 	before := holdings()
-	if sw.observer, err = ipc.Dial(ctx, engine.Endpoint(), "observer"); err != nil {
-		return err
-	}
 	err = sw.run(ctx)
-	sw.left = holdings().since(before)
-	return errors.Join(err, s.swarmVerdict(sw))
+	sw.result.Left = holdings().since(before)
+	err = errors.Join(err, sw.close())
+	sw.result.Files = filesIn(dir)
+	return errors.Join(err, s.tell(&sw.result, o))
 }
 
-func (s *simulator) swarmVerdict(sw *swarm) error {
-	row := func(what string, value any) { fmt.Fprintf(s.out, "%-28s %v\n", what, value) }
-	row("messages checked", sw.checked.Load())
-	row("bytes checked", sw.bytes.Load())
-	row("wrong", sw.wrong.Load()+sw.seenWrong)
-	row("lost", sw.lost)
-	row("processes killed", len(sw.reclaims))
-	if len(sw.reclaims) > 0 {
-		slices.Sort(sw.reclaims)
-		row("reclaimed after death, p50", sw.reclaims[len(sw.reclaims)/2].Round(10*time.Microsecond))
-		row("reclaimed after death, p99", sw.reclaims[len(sw.reclaims)*99/100].Round(10*time.Microsecond))
+// filesIn lists what lies in a directory.
+func filesIn(dir string) []string {
+	names := []string{}
+	entries, _ := os.ReadDir(dir) // none is what shall be
+	for _, e := range entries {
+		names = append(names, e.Name())
 	}
-	row("memory of blocks at most", fmt.Sprintf("%d MiB", sw.most>>20))
-	row("blocks left", fmt.Sprintf("%d bytes of %d companions", sw.blocks, sw.registered))
-	row("descriptors, maps left", sw.left)
-	if sw.wrong.Load()+sw.seenWrong > 0 || sw.lost > 0 || sw.blocks > 0 || sw.registered > 0 || sw.left.leaks() {
-		return fmt.Errorf("something was lost, wrong or leaked\nRepeat it with `addin-sim swarm --seed %d`.", sw.options.seed)
+	return names
+}
+
+// swarmResult is what a run has shown. Sizes are in bytes, times in seconds.
+type swarmResult struct {
+	Seed       uint64  `json:"seed"`
+	Companions int     `json:"companions"`
+	Seconds    float64 `json:"seconds"`
+
+	Checked  int64    `json:"messages_checked"`
+	Bytes    int64    `json:"bytes_checked"`
+	Wrong    int64    `json:"wrong"`
+	Lost     int64    `json:"lost"` // sent by a companion that lived, and not answered
+	NoMemory int64    `json:"refused_for_memory"`
+	Served   [3]int64 `json:"served_least_median_most"` // messages of one companion
+	Failures []string `json:"failures"`                 // of companions that did nothing wrong
+
+	Killed    int     `json:"killed"`
+	ReclaimP5 float64 `json:"reclaim_p50_seconds"` // from the SIGKILL to the last byte given back
+	ReclaimP9 float64 `json:"reclaim_p99_seconds"`
+	ReclaimMx float64 `json:"reclaim_max_seconds"`
+
+	Hostile []hostileResult `json:"hostile"`
+	Stopped float64         `json:"stopped_seconds"`
+
+	Budget     int64    `json:"budget_bytes"`
+	Most       int64    `json:"blocks_most_bytes"`
+	MostShared int64    `json:"shared_most_bytes"` // pages that really were taken
+	Threads    int      `json:"engine_threads_most"`
+	Resident   int64    `json:"engine_private_most_bytes"`
+	Blocks     int64    `json:"blocks_left_bytes"`
+	Registered int      `json:"companions_left"`
+	Left       held     `json:"left"`
+	Files      []string `json:"files_left"`
+
+	served []int64 // by companion
+}
+
+// hostileResult is what one way of breaking the rules led to.
+type hostileResult struct {
+	Name    string         `json:"name"`
+	Attacks int64          `json:"attacks"`
+	HungUp  int64          `json:"hung_up"`
+	Reasons map[string]int `json:"dropped_by_reason"`
+	breach  bool
+}
+
+// faults says what must not be.
+func (r *swarmResult) faults() (all []string) {
+	fault := func(is bool, format string, args ...any) {
+		if is {
+			all = append(all, fmt.Sprintf(format, args...))
+		}
+	}
+	fault(r.Checked == 0, "nothing was sent")
+	fault(r.Wrong > 0, "%d messages arrived wrong", r.Wrong)
+	fault(r.Lost > 0, "%d messages were lost", r.Lost)
+	fault(r.Served[0] == 0, "a companion was never served")
+	fault(r.Most > r.Budget, "blocks took %d bytes of a budget of %d", r.Most, r.Budget)
+	fault(r.Blocks > 0 || r.Registered > 0, "%d bytes of blocks and %d companions are left in the engine", r.Blocks, r.Registered)
+	fault(r.Left.leaks(), "descriptors and maps are left: %v", r.Left)
+	fault(len(r.Files) > 0, "files are left: %v", r.Files)
+	for _, h := range r.Hostile {
+		dropped := 0
+		for _, n := range h.Reasons {
+			dropped += n
+		}
+		fault(h.Attacks == 0, "%s did nothing", h.Name)
+		fault(h.breach && dropped == 0, "%s broke the rules and was never dropped", h.Name)
+	}
+	return append(all, r.Failures...)
+}
+
+func (s *simulator) tell(r *swarmResult, o swarmOptions) error {
+	if o.json {
+		if err := json.NewEncoder(s.out).Encode(r); err != nil {
+			return err
+		}
+	} else {
+		s.table(r)
+	}
+	if faults := r.faults(); len(faults) > 0 {
+		return fmt.Errorf("%s\nRepeat it with the same flags and --seed %d.", strings.Join(faults, "\n"), r.Seed)
 	}
 	return nil
+}
+
+func (s *simulator) table(r *swarmResult) {
+	row := func(what, format string, args ...any) {
+		fmt.Fprintf(s.out, "%-30s "+format+"\n", append([]any{what}, args...)...)
+	}
+	row("lasted", "%.1f s", r.Seconds)
+	row("messages checked", "%d", r.Checked)
+	row("bytes checked", "%d", r.Bytes)
+	row("wrong", "%d", r.Wrong)
+	row("lost", "%d", r.Lost)
+	row("refused for want of memory", "%d", r.NoMemory)
+	row("served, least median most", "%d %d %d", r.Served[0], r.Served[1], r.Served[2])
+	if r.Killed > 0 {
+		row("processes killed", "%d", r.Killed)
+		row("kill to reclaimed, p50", "%.2f ms", 1e3*r.ReclaimP5)
+		row("kill to reclaimed, p99", "%.2f ms", 1e3*r.ReclaimP9)
+		row("kill to reclaimed, most", "%.2f ms", 1e3*r.ReclaimMx)
+	}
+	if r.Stopped > 0 {
+		row("stopped and went on", "%.1f s", r.Stopped)
+	}
+	for _, h := range r.Hostile {
+		row("hostile: "+h.Name, "%d attempts, the engine hung up on %d", h.Attacks, h.HungUp)
+		for _, reason := range byCount(h.Reasons) {
+			row("", "%6d × %s", h.Reasons[reason], reason)
+		}
+	}
+	row("budget", "%d MiB", r.Budget>>20)
+	row("memory of blocks at most", "%d MiB", r.Most>>20)
+	if r.MostShared > 0 {
+		row("pages of them at most", "%d MiB", r.MostShared>>20)
+		row("engine beside them at most", "%d MiB, %d threads", r.Resident>>20, r.Threads)
+	}
+	row("blocks left", "%d bytes of %d companions", r.Blocks, r.Registered)
+	row("descriptors, maps left", "%v", r.Left)
+	row("files left", "%d", len(r.Files))
+}
+
+// byCount sorts reasons, the most frequent first, and cuts the list.
+func byCount(reasons map[string]int) (all []string) {
+	for reason := range reasons {
+		all = append(all, reason)
+	}
+	slices.SortFunc(all, func(a, b string) int {
+		if d := reasons[b] - reasons[a]; d != 0 {
+			return d
+		}
+		return strings.Compare(a, b)
+	})
+	return all[:min(len(all), 8)]
 }

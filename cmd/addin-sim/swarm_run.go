@@ -3,212 +3,370 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"strings"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"berth/ipc"
+	"berth/session"
 )
 
-// swarm is one run. Its counters are shared with the engine's handlers, the rest
-// belongs to the goroutine of run.
+// settleTime bounds how long an engine may take to reclaim what a dead companion
+// held, and a companion to end what it does, before it counts as lost.
+const settleTime = 60 * time.Second
+
+// swarm is one run. What is not guarded belongs to the goroutine of run.
 type swarm struct {
 	options swarmOptions
 	engine  *ipc.Engine
-	rng     *rand.Rand
+	journal *journal
+	checker checker
 
-	observer *ipc.Client // looks into the directory
+	over    atomic.Bool // no more kills
+	killing sync.WaitGroup
 
-	checked, bytes, wrong atomic.Int64
-
-	number     int
-	reclaims   []time.Duration
-	lost       int64 // sent by a process that lived, and not answered
-	seenWrong  int64 // answered wrongly
-	most       int64 // bytes of blocks
-	blocks     int64 // bytes of blocks in the end
-	registered int   // companions in the end
-	left       held
+	mu       sync.Mutex // guards the rest
+	started  int
+	killed   int
+	reclaims []time.Duration
+	result   swarmResult
 }
 
-// school is a process full of companions, all named by its prefix.
-type school struct {
-	*process
-	prefix string
-}
-
-// tally is what a process says in the end.
-type tally struct {
-	Sent     int64 `json:"sent"`
-	Answered int64 `json:"answered"`
-	Wrong    int64 `json:"wrong"`
-}
-
-// check answers each message with the hash of what arrived; the first 32 bytes
-// say what it should be.
-func (w *swarm) check(ctx context.Context, s *ipc.Session) {
-	for {
-		m, err := s.Recv(ctx)
-		if err != nil {
-			return
-		}
-		sum := sha256.Sum256(m.Bytes()[sha256.Size:])
-		w.checked.Add(1)
-		w.bytes.Add(int64(len(m.Bytes())))
-		if !bytes.Equal(sum[:], m.Bytes()[:sha256.Size]) {
-			w.wrong.Add(1)
-		}
-		err = answerWith(ctx, s, m, sum[:])
-		m.Release() // also on an error: a lease that is kept keeps the block
-		if err != nil {
-			return
-		}
-	}
-}
-
-func answerWith(ctx context.Context, s *ipc.Session, m *ipc.Message, b []byte) error {
-	p, err := s.Alloc(ctx, len(b))
+func newSwarm(sess session.Session, o swarmOptions) (*swarm, error) {
+	w := &swarm{options: o, journal: newJournal()}
+	engine, err := ipc.NewEngine(sess, ipc.Options{Log: slog.New(w.journal), Budget: o.budget << 20})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	copy(p.Bytes(), b)
-	return s.Reply(ctx, m, p)
+	w.engine = engine
+	engine.Handle("check", w.checker.check)
+	w.result.Seed, w.result.Companions, w.result.Budget = o.seed, o.companions, engine.Stats().Budget
+	return w, nil
 }
 
-// run keeps every school alive until the time is over. With kill, every second
-// one is killed and replaced over and over.
+func (w *swarm) close() error { return w.engine.Close() }
+
+// run starts everybody, lets them work, and counts.
 func (w *swarm) run(ctx context.Context) error {
-	schools := make([]*school, w.options.procs)
-	for i := range schools {
-		s, err := w.start(i)
-		if err != nil {
-			return err
-		}
-		schools[i] = s
+	schools, err := w.gather(ctx)
+	if err != nil {
+		return errors.Join(err, w.disband(schools, false))
 	}
-	for end := time.Now().Add(w.options.lasting); time.Now().Before(end) && ctx.Err() == nil; {
-		w.look()
-		if !w.options.kill {
-			time.Sleep(50 * time.Millisecond)
-			continue
+	began := time.Now()
+	for _, s := range schools {
+		s.tell("go\n")
+	}
+	if w.options.kill {
+		w.kill()
+	}
+	hostile, err := w.unleash()
+	stopped := make(chan error, 1)
+	go func() { stopped <- w.stop() }()
+	w.watch(ctx, began)
+	w.over.Store(true)
+	w.killing.Wait()
+	err = errors.Join(err, <-stopped, w.recall(hostile))
+	for _, s := range schools {
+		s.tell("stop\n")
+	}
+	err = errors.Join(err, w.disband(schools, true))
+	w.result.Seconds = time.Since(began).Seconds()
+	w.sum()
+	return errors.Join(err, ctx.Err(), w.count())
+}
+
+// gather starts the companions that work.
+func (w *swarm) gather(ctx context.Context) (schools []*process, err error) {
+	first := 0
+	for i := range w.options.procs {
+		count := w.options.companions / w.options.procs
+		if i < w.options.companions%w.options.procs {
+			count++
 		}
-		i := w.rng.IntN(len(schools)/2+1) * 2
-		if i >= len(schools) {
-			continue
-		}
-		time.Sleep(time.Duration(w.rng.IntN(50)) * time.Millisecond)
-		next, err := w.replace(schools[i], i)
+		s, err := w.school("", first, count, uint64(i))
 		if err != nil {
-			return err
+			return schools, err
 		}
-		schools[i] = next
+		schools = append(schools, s)
+		first += count
 	}
 	for _, s := range schools {
-		w.finish(s)
+		if !s.says(sayReady, settleTime) || ctx.Err() != nil {
+			return schools, fmt.Errorf("a process of companions did not get ready within %v", settleTime)
+		}
 	}
-	return errors.Join(w.settle("school"), w.count())
+	return schools, nil
 }
 
-// look notes how much memory the blocks take together.
-func (w *swarm) look() {
-	var sum int64
-	for _, c := range w.observer.Companions() {
-		sum += c.BlockBytes
-	}
-	w.most = max(w.most, sum)
+// school starts a process of companions.
+func (w *swarm) school(name string, first, count int, seed uint64) (*process, error) {
+	return w.child("swarm-school", "--engine", w.engine.Endpoint(), "--name", name, "--first", fmt.Sprint(first), "--count", fmt.Sprint(count),
+		"--others", fmt.Sprint(w.options.companions), fmt.Sprintf("--whales=%v", w.options.companions <= 64),
+		"--seed", fmt.Sprint(w.options.seed^seed<<32|1))
 }
 
-func (w *swarm) start(i int) (*school, error) {
+// child starts this program, with a pipe to its standard input.
+func (w *swarm) child(args ...string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	w.number++
-	s := &school{prefix: fmt.Sprintf("school%d-", w.number)}
-	count := w.options.companions / w.options.procs
-	if i < w.options.companions%w.options.procs {
-		count++
-	}
-	cmd := exec.Command(self, "swarm-school", "--engine", w.engine.Endpoint(), "--prefix", s.prefix,
-		"--companions", fmt.Sprint(count), "--seed", fmt.Sprint(w.rng.Uint64()|1))
-	stdin, err := cmd.StdinPipe() // its end is the sign to finish
+	cmd := exec.Command(self, args...)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
 	}
-	cmd.Stderr = os.Stderr
-	s.process, err = start(cmd)
+	p, err := start(cmd)
 	if err == nil {
-		s.finish = stdin.Close
+		p.stdin, p.finish = stdin, stdin.Close
 	}
-	return s, err
+	return p, err
 }
 
-// replace kills a school and waits until nothing of it is left in the engine.
-func (w *swarm) replace(s *school, i int) (*school, error) {
-	select {
-	case <-s.out.line: // all of its companions are registered and send
-	case <-s.done:
-		return nil, fmt.Errorf("a process of companions has ended by itself: %s", s.cmd.ProcessState)
-	}
-	s.kill()
-	from := time.Now() // the process is gone; how long that took is the system's affair
-	if err := w.settle(s.prefix); err != nil {
-		return nil, err
-	}
-	w.reclaims = append(w.reclaims, time.Since(from))
-	return w.start(i)
-}
-
-// finish lets a school end what it is doing and takes its tally.
-func (w *swarm) finish(s *school) {
-	_ = s.finish()
-	<-s.done
-	for line := range bytes.Lines(s.out.bytes()) {
-		var t tally
-		if json.Unmarshal(line, &t) == nil {
-			w.lost += t.Sent - t.Answered
-			w.seenWrong += t.Wrong
+// watch looks on until the time is over and enough were killed.
+func (w *swarm) watch(ctx context.Context, began time.Time) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	last := time.Time{}
+	for ctx.Err() == nil {
+		w.mu.Lock()
+		enough := time.Since(began) >= w.options.lasting && w.killed >= w.options.kills
+		w.mu.Unlock()
+		if enough {
 			return
 		}
+		<-tick.C
+		w.result.Most = max(w.result.Most, w.engine.Stats().Used)
+		if time.Since(last) > time.Second { // it takes a while
+			last = time.Now()
+			u := usage()
+			w.result.MostShared = max(w.result.MostShared, u.shared)
+			w.result.Resident = max(w.result.Resident, u.private)
+			w.result.Threads = max(w.result.Threads, u.threads)
+		}
 	}
-	w.lost++ // a process that lived and told nothing
 }
 
-// settle waits until no companion whose name begins with prefix is registered. It
-// looks into the directory, as any companion can, without asking the engine.
-func (w *swarm) settle(prefix string) error {
-	for end := time.Now().Add(settleTime); ; time.Sleep(200 * time.Microsecond) {
-		left := 0
-		for _, c := range w.observer.Companions() {
-			if strings.HasPrefix(c.Name, prefix) {
-				left++
+// kill starts processes and kills them in the middle of their work, four at a
+// time, until over.
+func (w *swarm) kill() {
+	for slot := range 4 {
+		rng := rand.New(rand.NewPCG(w.options.seed, uint64(slot)+100))
+		w.killing.Go(func() {
+			for w.mayKill() {
+				if err := w.victim(rng); err != nil {
+					w.fails(err.Error())
+				}
 			}
-		}
-		if left == 0 {
-			return nil
-		}
+		})
+	}
+}
+
+// mayKill says whether one more shall be killed.
+func (w *swarm) mayKill() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.result.Failures) > 0 || w.options.kills > 0 && w.started >= w.options.kills || w.options.kills == 0 && w.over.Load() {
+		return false
+	}
+	w.started++
+	return true
+}
+
+// victim starts a process, kills it, and waits until nothing of it is left in
+// the engine.
+func (w *swarm) victim(rng *rand.Rand) error {
+	count := 1 + rng.IntN(3)
+	p, err := w.school(fmt.Sprintf("victim%d", rng.Uint64()), 0, count, rng.Uint64())
+	if err != nil {
+		return err
+	}
+	pid := p.cmd.Process.Pid
+	if !p.says(sayReady, settleTime) {
+		p.kill()
+		return fmt.Errorf("a process that was to be killed never got ready")
+	}
+	p.tell("go\n")
+	time.Sleep(time.Duration(rng.IntN(20_000)) * time.Microsecond)
+	from := time.Now()
+	p.kill()
+	defer w.journal.forget(pid)
+	for end := time.Now().Add(settleTime); w.journal.departed(pid).count < count; time.Sleep(200 * time.Microsecond) {
 		if time.Now().After(end) {
-			return fmt.Errorf("%d dead companions are still registered after %v", left, settleTime)
+			return fmt.Errorf("of %d companions of a killed process %d are still there after %v", count, count-w.journal.departed(pid).count, settleTime)
 		}
+	}
+	took := w.journal.departed(pid).last.Sub(from)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.killed++
+	w.reclaims = append(w.reclaims, took)
+	return nil
+}
+
+// fails notes what must not be.
+func (w *swarm) fails(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.result.Failures = append(w.result.Failures, what)
+}
+
+// unleash starts a process for each way to break the rules.
+func (w *swarm) unleash() (all []*process, err error) {
+	for i, kind := range w.options.mischief {
+		p, err := w.child("swarm-hostile", "--engine", w.engine.Endpoint(), "--kind", kind,
+			"--prefix", hostilePrefix+kind+"-", "--seed", fmt.Sprint(w.options.seed^uint64(i)<<16|1))
+		if err != nil {
+			return all, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// recall ends the hostile processes and notes what became of them.
+func (w *swarm) recall(all []*process) error {
+	for _, p := range all {
+		_ = p.finish()
+	}
+	for i, p := range all {
+		kind := w.options.mischief[i]
+		if !p.ends(settleTime) {
+			w.fails(fmt.Sprintf("the process of %s did not end", kind))
+		}
+		r := hostileResult{Name: kind, Reasons: w.journal.dropped(p.cmd.Process.Pid)}
+		for _, m := range mischiefs() {
+			r.breach = r.breach || m.name == kind && m.breach
+		}
+		if t, ok := lastLine[toll](p); ok {
+			r.Attacks, r.HungUp = t.Attacks, t.HungUp
+		}
+		w.result.Hostile = append(w.result.Hostile, r)
+	}
+	return nil
+}
+
+// stop starts a process of companions, stops it for a while, and lets it go on:
+// it must not be taken for dead.
+func (w *swarm) stop() error {
+	if w.options.stop <= 0 {
+		return nil
+	}
+	p, err := w.school("stopped", 0, 2, 1<<20)
+	if err != nil {
+		return err
+	}
+	if !p.says(sayReady, settleTime) {
+		return errors.Join(errors.New("the process that was to be stopped never got ready"), w.disband([]*process{p}, false))
+	}
+	p.tell("go\n")
+	time.Sleep(100 * time.Millisecond)
+	if err := suspend(p.cmd.Process); err != nil {
+		return errors.Join(err, w.disband([]*process{p}, false))
+	}
+	from := time.Now()
+	for time.Since(from) < w.options.stop && !w.over.Load() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.result.Stopped = time.Since(from).Seconds()
+	if n := w.journal.departed(p.cmd.Process.Pid).count; n > 0 {
+		w.fails(fmt.Sprintf("%d stopped companions were taken for dead", n))
+	}
+	if err := resume(p.cmd.Process); err != nil {
+		return errors.Join(err, w.disband([]*process{p}, false))
+	}
+	time.Sleep(100 * time.Millisecond) // it works again
+	p.tell("stop\n")
+	return w.disband([]*process{p}, true)
+}
+
+// disband waits until companions are done, ends their processes and takes their
+// tallies. When not everything is well, it only ends them.
+func (w *swarm) disband(schools []*process, well bool) error {
+	for _, s := range schools {
+		if well && !s.says(sayDone, settleTime) {
+			w.fails("companions did not end what they did")
+		}
+	}
+	var err error
+	for _, s := range schools {
+		_ = s.finish()
+		if !s.ends(settleTime) {
+			err = errors.New("a process of companions had to be killed")
+		}
+		t, told := lastLine[tally](s)
+		if well {
+			w.add(s.cmd.Process.Pid, t, told)
+		}
+	}
+	return err
+}
+
+// add takes a tally into the result.
+func (w *swarm) add(pid int, t tally, told bool) {
+	if !told {
+		w.fails("a process of companions ended without a word")
+	}
+	if t.Error != "" {
+		w.fails(t.Error)
+	}
+	for reason := range w.journal.dropped(pid) {
+		w.fails("a companion that did nothing wrong was dropped: " + reason)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := &w.result
+	r.Checked, r.Bytes = r.Checked+t.Received, r.Bytes+t.Bytes
+	r.Wrong, r.NoMemory = r.Wrong+t.Wrong, r.NoMemory+t.NoMemory
+	for i, sent := range t.Sent {
+		r.Lost += sent - t.Answered[i]
+		r.served = append(r.served, t.Answered[i])
+	}
+}
+
+// sum puts the counters of the engine's side and the order of times in.
+func (w *swarm) sum() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := &w.result
+	r.Checked, r.Bytes, r.Wrong = r.Checked+w.checker.checked.Load(), r.Bytes+w.checker.bytes.Load(), r.Wrong+w.checker.wrong.Load()
+	if slices.Sort(r.served); len(r.served) > 0 {
+		r.Served = [3]int64{r.served[0], r.served[len(r.served)/2], r.served[len(r.served)-1]}
+	}
+	if r.Killed = w.killed; r.Killed > 0 {
+		slices.Sort(w.reclaims)
+		n := len(w.reclaims)
+		r.ReclaimP5, r.ReclaimP9, r.ReclaimMx = w.reclaims[n/2].Seconds(), w.reclaims[n*99/100].Seconds(), w.reclaims[n-1].Seconds()
 	}
 }
 
 // count notes what the engine still holds once everybody is gone.
 func (w *swarm) count() error {
-	if err := w.observer.Close(); err != nil {
-		return err
-	}
 	for end := time.Now().Add(settleTime); ; time.Sleep(time.Millisecond) {
 		st := w.engine.Stats()
-		if w.blocks, w.registered = st.Used, len(st.Companions); w.blocks == 0 && w.registered == 0 || time.Now().After(end) {
+		w.result.Blocks, w.result.Registered = st.Used, len(st.Companions)
+		if st.Used == 0 && len(st.Companions) == 0 || time.Now().After(end) {
 			return nil
 		}
 	}
+}
+
+// lastLine is the last object that a process has printed.
+func lastLine[T any](p *process) (t T, ok bool) {
+	for line := range bytes.Lines(p.out.bytes()) {
+		var next T
+		if json.Unmarshal(line, &next) == nil {
+			t, ok = next, true
+		}
+	}
+	return t, ok
 }

@@ -1,30 +1,31 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"sync"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
-
-	"berth/ipc"
 )
 
-// largestCatch is the largest message of a swarm, in bytes.
-const largestCatch = 256 << 10
+// What a process of companions says on a line of its own.
+const (
+	sayReady = "ready"
+	sayDone  = "done"
+)
 
 // schoolOptions are the flags of `swarm-school`.
 type schoolOptions struct {
-	engine, prefix string
-	companions     int
-	seed           uint64
+	engine, name string
+	first, count int // its companions, by number
+	others       int // how many others there are to send to, numbered from 0
+	whales       bool
+	seed         uint64
 }
 
 func (s *simulator) schoolCommand() *cobra.Command {
@@ -33,100 +34,74 @@ func (s *simulator) schoolCommand() *cobra.Command {
 	c.Hidden = true
 	f := c.Flags()
 	f.StringVar(&o.engine, "engine", "", "")
-	f.StringVar(&o.prefix, "prefix", "", "")
-	f.IntVar(&o.companions, "companions", 1, "")
+	f.StringVar(&o.name, "name", "", "instead of fish")
+	f.IntVar(&o.first, "first", 0, "")
+	f.IntVar(&o.count, "count", 1, "")
+	f.IntVar(&o.others, "others", 0, "")
+	f.BoolVar(&o.whales, "whales", false, "")
 	f.Uint64Var(&o.seed, "seed", 1, "")
 	c.RunE = func(c *cobra.Command, _ []string) error { return s.school(c.Context(), o) }
 	return c
 }
 
-// school registers its companions, says so, sends until standard input ends, and
-// tells what it sent.
+// tally is what a process says in the end.
+type tally struct {
+	Sent     []int64 `json:"sent"`     // by companion
+	Answered []int64 `json:"answered"` // by companion
+	Received int64   `json:"received"` // messages of others
+	Bytes    int64   `json:"bytes"`    // of those
+	Wrong    int64   `json:"wrong"`    // whose hash was another, here or there
+	NoMemory int64   `json:"no_memory"`
+	Error    string  `json:"error,omitempty"`
+}
+
+// fishName is the name of companion i of a swarm.
+func fishName(i int) string { return fmt.Sprintf("fish%d", i) }
+
+// school registers its companions and says so; sends from the first line on
+// standard input to the second and says so; and tells what it sent when standard
+// input ends: who is done stays until all are, for others send to it.
 func (s *simulator) school(ctx context.Context, o schoolOptions) error {
-	var over atomic.Bool
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		over.Store(true)
-	}()
-	var fish []*fish
-	for i := range o.companions {
-		f, err := newFish(ctx, o, i)
+	c := &checker{}
+	var all []*fish
+	for i := range o.count {
+		f, err := newFish(ctx, o, i, c)
 		if err != nil {
 			return err
 		}
 		defer f.client.Close()
-		fish = append(fish, f)
+		all = append(all, f)
 	}
-	fmt.Fprintln(s.out, "ready")
-	var all sync.WaitGroup
-	for _, f := range fish {
-		all.Go(func() { f.swim(ctx, &over) })
+	fmt.Fprintln(s.out, sayReady)
+	in := bufio.NewReader(os.Stdin)
+	_, _ = in.ReadString('\n')
+	var over atomic.Bool
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = in.ReadString('\n')
+		over.Store(true)
+		_, _ = io.Copy(io.Discard, in)
+	}()
+	var swimming sync.WaitGroup
+	for _, f := range all {
+		swimming.Go(func() { f.swim(ctx, &over) })
 	}
-	all.Wait()
-	var sum tally
-	var failed error
-	for _, f := range fish {
-		sum.Sent, sum.Answered, sum.Wrong = sum.Sent+f.Sent, sum.Answered+f.Answered, sum.Wrong+f.Wrong
+	swimming.Wait()
+	fmt.Fprintln(s.out, sayDone)
+	<-ended
+	return json.NewEncoder(s.out).Encode(sumUp(all, c))
+}
+
+func sumUp(all []*fish, c *checker) tally {
+	t := tally{Received: c.checked.Load(), Bytes: c.bytes.Load(), Wrong: c.wrong.Load()}
+	for _, f := range all {
+		t.Sent, t.Answered = append(t.Sent, f.sent), append(t.Answered, f.answered)
+		t.Wrong += f.wrong
+		t.NoMemory += f.noMemory
 		if f.err != nil {
-			failed = f.err
+			t.Error = fmt.Sprintf("%s: %v", f.client.Name(), f.err)
 		}
 	}
-	if err := json.NewEncoder(s.out).Encode(sum); err != nil {
-		return err
-	}
-	return failed
-}
-
-// fish is one companion of a swarm. Only its own goroutine uses it.
-type fish struct {
-	tally
-	client  *ipc.Client
-	session *ipc.Session
-	rng     *rand.Rand
-	noise   *rand.ChaCha8
-	err     error
-}
-
-func newFish(ctx context.Context, o schoolOptions, i int) (*fish, error) {
-	c, err := ipc.Dial(ctx, o.engine, fmt.Sprintf("%s%d", o.prefix, i))
-	if err != nil {
-		return nil, err
-	}
-	s, err := c.Open(ctx, ipc.Controller+"/check", nil)
-	if err != nil {
-		_ = c.Close()
-		return nil, err
-	}
-	var seed [32]byte
-	copy(seed[:], fmt.Sprint(o.seed, i))
-	return &fish{client: c, session: s, rng: rand.New(rand.NewPCG(o.seed, uint64(i))), noise: rand.NewChaCha8(seed)}, nil
-}
-
-func (f *fish) swim(ctx context.Context, over *atomic.Bool) {
-	for f.err == nil && !over.Load() {
-		f.Sent++
-		f.err = f.send(ctx)
-	}
-}
-
-// send sends noise behind its hash, and compares the hash that comes back.
-func (f *fish) send(ctx context.Context) error {
-	p, err := f.session.Alloc(ctx, sha256.Size+1+f.rng.IntN(largestCatch))
-	if err != nil {
-		return err
-	}
-	body := p.Bytes()[sha256.Size:]
-	_, _ = f.noise.Read(body) // never fails
-	sum := sha256.Sum256(body)
-	copy(p.Bytes(), sum[:])
-	m, err := f.session.Call(ctx, p)
-	if err != nil {
-		return err
-	}
-	f.Answered++
-	if !bytes.Equal(m.Bytes(), sum[:]) {
-		f.Wrong++
-	}
-	m.Release()
-	return nil
+	return t
 }
