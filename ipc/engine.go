@@ -265,7 +265,7 @@ func (e *Engine) leave(m *member, why error) {
 	}
 	delete(e.members, m.name)
 	e.watchers.remove(m)
-	e.used -= m.bytes
+	e.used -= m.bytes - m.unmade
 	e.directory.free(m.index)
 	if errors.Is(why, ErrProtocol) {
 		e.dropped = append(e.dropped, Drop{Name: m.name, PID: m.peer.pid, Reason: why.Error(), At: time.Now()})
@@ -273,10 +273,7 @@ func (e *Engine) leave(m *member, why error) {
 			e.dropped = e.dropped[1:]
 		}
 	}
-	if !e.closed {
-		close(e.changed)
-		e.changed = make(chan struct{})
-	}
+	e.roomMayBeFree()
 }
 
 // charge takes n more bytes of the budget for m.
@@ -288,6 +285,7 @@ func (e *Engine) charge(m *member, n int64) bool {
 	}
 	e.used += n
 	m.bytes += n
+	m.unmade += n
 	e.directory.resize(m.index, m.bytes)
 	return true
 }
@@ -337,7 +335,32 @@ func (e *Engine) trim() {
 	}
 }
 
-// refund is the opposite of charge.
+// made ends what charge began: the extent is there, or it could not be made. Until
+// then its memory is on the account even when the companion has left: committing a
+// large one takes a while, and who leaves and comes back must not take it twice.
+func (e *Engine) made(m *member, n int64, well bool) {
+	e.mu.Lock()
+	m.unmade -= n
+	left := e.members[m.name] != m
+	if left {
+		e.used -= n
+		e.roomMayBeFree()
+	}
+	e.mu.Unlock()
+	if !left && !well {
+		e.refund(m, n)
+	}
+}
+
+// roomMayBeFree wakes who waits for room. The caller holds mu.
+func (e *Engine) roomMayBeFree() {
+	if !e.closed {
+		close(e.changed)
+		e.changed = make(chan struct{})
+	}
+}
+
+// refund is the opposite of charge, once the extent was made.
 func (e *Engine) refund(m *member, n int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -347,10 +370,7 @@ func (e *Engine) refund(m *member, n int64) {
 	e.used -= n
 	m.bytes -= n
 	e.directory.resize(m.index, m.bytes)
-	if !e.closed {
-		close(e.changed)
-		e.changed = make(chan struct{})
-	}
+	e.roomMayBeFree()
 }
 
 // refusedError is a refusal with its code for the frame.

@@ -26,9 +26,10 @@ type member struct {
 	since time.Time
 
 	// Set by enter, under the engine's mu.
-	name  string
-	index uint32
-	bytes int64 // of the budget
+	name   string
+	index  uint32
+	bytes  int64 // of the budget
+	unmade int64 // of those, for extents that are still being made
 
 	ahead chan arrival // the frame that readAhead reads; nil when it does not
 
@@ -112,11 +113,11 @@ func (m *member) run() {
 		m.link.fail(err)
 		m.link.takeDown()
 	}
-	m.e.log.Info("a companion left", "name", m.name, "pid", m.peer.pid, "reason", err)
 	_ = m.conn.close()
 	_ = m.peer.release()
 	m.abandon()
 	m.e.leave(m, err)
+	m.e.log.Info("a companion left", "name", m.name, "pid", m.peer.pid, "reason", err) // and nothing of it is left
 }
 
 // abandon closes the extents that were never mapped.
@@ -410,11 +411,9 @@ func (m *member) enlarge(half uint32, n int) error {
 	if !m.e.chargeSoon(m, int64(size)) {
 		return fmt.Errorf("%w: the budget of %d bytes is spent", ErrNoMemory, m.e.opts.Budget)
 	}
-	if _, err := m.extent(half, size); err != nil {
-		m.e.refund(m, int64(size))
-		return err
-	}
-	return nil
+	_, err := m.extent(half, size)
+	m.e.made(m, int64(size), err == nil)
+	return err
 }
 
 // extentFor is the size of an extent made for a parcel of n bytes: four of them,

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"berth/ipc"
 )
@@ -76,16 +77,16 @@ func isHostile(name string) bool { return strings.HasPrefix(name, hostilePrefix)
 
 // fish is one honest companion of a swarm. Only its own goroutine uses it.
 type fish struct {
-	client                    *ipc.Client
-	home                      *ipc.Session // to the controller
-	away                      *ipc.Session // to another companion, or nil
-	others                    int
-	whales                    bool
-	rng                       *rand.Rand
-	noise                     *rand.ChaCha8
-	err                       error
-	sent                      int64
-	answered, wrong, noMemory int64
+	client                          *ipc.Client
+	home                            *ipc.Session // to the controller
+	away                            *ipc.Session // to another companion, or nil
+	others                          int
+	whales                          bool
+	rng                             *rand.Rand
+	noise                           *rand.ChaCha8
+	err                             error
+	sent, answered, wrong, noMemory int64
+	slowest                         time.Duration
 }
 
 func newFish(ctx context.Context, o schoolOptions, i int, check *checker) (*fish, error) {
@@ -114,7 +115,9 @@ func newFish(ctx context.Context, o schoolOptions, i int, check *checker) (*fish
 func (f *fish) swim(ctx context.Context, over *atomic.Bool) {
 	for f.err == nil && !over.Load() {
 		f.sent++
+		from := time.Now()
 		f.err = f.send(ctx)
+		f.slowest = max(f.slowest, time.Since(from))
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -168,21 +169,21 @@ func (v *vandal) records() error {
 	if err != nil {
 		return err
 	}
-	w.push(v.open())
+	w.push(v.open(1))
 	v.until(w, 10_000, func() error {
 		for range 1 + v.rng.IntN(8) {
 			w.push(v.record())
 		}
-		return w.ring()
+		return w.ringAndAwait()
 	})
 	return nil
 }
 
 // open opens a session to the service that checks hashes.
-func (v *vandal) open() wireRecord {
+func (v *vandal) open(session uint32) wireRecord {
 	address := ipc.Controller + "/check"
 	body := append([]byte{byte(len(address))}, address...)
-	return newWireRecord(recordOpen, 0, 1, 8).inline(append(body, 0))
+	return newWireRecord(recordOpen, 0, session, 8).inline(append(body, 0))
 }
 
 // record is a random one, but not so random that the first check finds it.
@@ -209,12 +210,15 @@ func (v *vandal) scribble() error {
 	if err != nil {
 		return err
 	}
-	w.push(v.open())
+	w.push(v.open(1))
 	v.until(w, 1<<30, func() error {
 		for range 100 {
 			v.scrawl(w)
 		}
-		return w.ring()
+		if v.rng.IntN(4) == 0 {
+			return w.ring()
+		}
+		return w.ringAndAwait()
 	})
 	return nil
 }
@@ -242,7 +246,7 @@ func (v *vandal) releases() error {
 	}
 	v.until(w, 1000, func() error {
 		w.push(newWireRecord(recordRelease, 0, v.rng.Uint32N(3), 0).at(1+v.rng.Uint32N(4), v.rng.Uint32N(3), v.offset(), v.rng.Uint64N(1<<20)))
-		return w.ring()
+		return w.ringAndAwait()
 	})
 	return nil
 }
@@ -309,17 +313,19 @@ func (v *vandal) deaf() error {
 	if err := w.register(v.name(), 3); err != nil {
 		return err
 	}
-	w.push(v.open())
-	for i := range 5000 {
+	for session := uint32(1); session < 20_000; session += 2 {
+		w.push(v.open(session))
+		for i := range uint32(8) {
+			w.push(newWireRecord(recordMessage, flagRequest, session, i+1).inline(v.noise(48)))
+		}
+		w.push(newWireRecord(recordClose, 0, session, 0).inline(nil))
 		if v.over.Load() {
 			return nil
 		}
-		w.push(newWireRecord(recordMessage, flagRequest, 1, uint32(i+1)).inline(v.noise(48)))
-		if err := w.ring(); err != nil {
+		if err := w.ringAndAwait(); err != nil && !errors.Is(err, errStuck) { // a lane that is full is what it wants
 			v.HungUp++
-			return nil // dropped
+			return nil
 		}
-		v.pause(2 * time.Millisecond)
 	}
 	return nil
 }

@@ -135,6 +135,7 @@ type swarmResult struct {
 	Lost     int64    `json:"lost"` // sent by a companion that lived, and not answered
 	NoMemory int64    `json:"refused_for_memory"`
 	Served   [3]int64 `json:"served_least_median_most"` // messages of one companion
+	Slowest  float64  `json:"slowest_seconds"`          // from the wish for memory to the answer
 	Failures []string `json:"failures"`                 // of companions that did nothing wrong
 
 	Killed    int     `json:"killed"`
@@ -218,6 +219,7 @@ func (s *simulator) table(r *swarmResult) {
 	row("lost", "%d", r.Lost)
 	row("refused for want of memory", "%d", r.NoMemory)
 	row("served, least median most", "%d %d %d", r.Served[0], r.Served[1], r.Served[2])
+	row("slowest answer", "%.0f ms", 1e3*r.Slowest)
 	if r.Killed > 0 {
 		row("processes killed", "%d", r.Killed)
 		row("kill to reclaimed, p50", "%.2f ms", 1e3*r.ReclaimP5)

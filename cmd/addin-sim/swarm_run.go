@@ -30,13 +30,15 @@ type swarm struct {
 	journal *journal
 	checker checker
 
-	over    atomic.Bool // no more kills
+	over    atomic.Bool // no more kills than were asked for
+	aborted atomic.Bool // the user wants no more
 	killing sync.WaitGroup
 
 	mu       sync.Mutex // guards the rest
 	started  int
 	killed   int
 	reclaims []time.Duration
+	sleeper  int // the process that is stopped
 	result   swarmResult
 }
 
@@ -68,12 +70,18 @@ func (w *swarm) run(ctx context.Context) error {
 		w.kill()
 	}
 	hostile, err := w.unleash()
-	stopped := make(chan error, 1)
-	go func() { stopped <- w.stop() }()
-	w.watch(ctx, began)
+	var stopErr error
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		stopErr = w.stop()
+	}()
+	w.watch(ctx, began, stopped)
 	w.over.Store(true)
+	w.aborted.Store(ctx.Err() != nil)
+	<-stopped
 	w.killing.Wait()
-	err = errors.Join(err, <-stopped, w.recall(hostile))
+	err = errors.Join(err, stopErr, w.recall(hostile))
 	for _, s := range schools {
 		s.tell("stop\n")
 	}
@@ -133,16 +141,20 @@ func (w *swarm) child(args ...string) (*process, error) {
 }
 
 // watch looks on until the time is over and enough were killed.
-func (w *swarm) watch(ctx context.Context, began time.Time) {
+func (w *swarm) watch(ctx context.Context, began time.Time, stopped <-chan struct{}) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	last := time.Time{}
 	for ctx.Err() == nil {
 		w.mu.Lock()
-		enough := time.Since(began) >= w.options.lasting && w.killed >= w.options.kills
+		enough := time.Since(began) >= w.options.lasting && w.killed >= w.options.kills || len(w.result.Failures) > 0
 		w.mu.Unlock()
 		if enough {
-			return
+			select {
+			case <-stopped:
+				return
+			default:
+			}
 		}
 		<-tick.C
 		w.result.Most = max(w.result.Most, w.engine.Stats().Used)
@@ -175,7 +187,7 @@ func (w *swarm) kill() {
 func (w *swarm) mayKill() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.result.Failures) > 0 || w.options.kills > 0 && w.started >= w.options.kills || w.options.kills == 0 && w.over.Load() {
+	if len(w.result.Failures) > 0 || w.aborted.Load() || w.options.kills > 0 && w.started >= w.options.kills || w.options.kills == 0 && w.over.Load() {
 		return false
 	}
 	w.started++
@@ -268,13 +280,16 @@ func (w *swarm) stop() error {
 	if !p.says(sayReady, settleTime) {
 		return errors.Join(errors.New("the process that was to be stopped never got ready"), w.disband([]*process{p}, false))
 	}
+	w.mu.Lock()
+	w.sleeper = p.cmd.Process.Pid
+	w.mu.Unlock()
 	p.tell("go\n")
 	time.Sleep(100 * time.Millisecond)
 	if err := suspend(p.cmd.Process); err != nil {
 		return errors.Join(err, w.disband([]*process{p}, false))
 	}
 	from := time.Now()
-	for time.Since(from) < w.options.stop && !w.over.Load() {
+	for time.Since(from) < w.options.stop && !w.aborted.Load() {
 		time.Sleep(10 * time.Millisecond)
 	}
 	w.result.Stopped = time.Since(from).Seconds()
@@ -329,7 +344,10 @@ func (w *swarm) add(pid int, t tally, told bool) {
 	r.Wrong, r.NoMemory = r.Wrong+t.Wrong, r.NoMemory+t.NoMemory
 	for i, sent := range t.Sent {
 		r.Lost += sent - t.Answered[i]
-		r.served = append(r.served, t.Answered[i])
+	}
+	if pid != w.sleeper { // it had less time than the others
+		r.served = append(r.served, t.Answered...)
+		r.Slowest = max(r.Slowest, t.Slowest)
 	}
 }
 

@@ -52,6 +52,7 @@ type tally struct {
 	Bytes    int64   `json:"bytes"`    // of those
 	Wrong    int64   `json:"wrong"`    // whose hash was another, here or there
 	NoMemory int64   `json:"no_memory"`
+	Slowest  float64 `json:"slowest_seconds"` // from the wish for memory to the answer
 	Error    string  `json:"error,omitempty"`
 }
 
@@ -99,6 +100,7 @@ func sumUp(all []*fish, c *checker) tally {
 		t.Sent, t.Answered = append(t.Sent, f.sent), append(t.Answered, f.answered)
 		t.Wrong += f.wrong
 		t.NoMemory += f.noMemory
+		t.Slowest = max(t.Slowest, f.slowest.Seconds())
 		if f.err != nil {
 			t.Error = fmt.Sprintf("%s: %v", f.client.Name(), f.err)
 		}

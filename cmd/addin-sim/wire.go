@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,12 +31,13 @@ const (
 	recordOpen    = 1
 	recordMessage = 3
 	recordRelease = 4
+	recordClose   = 6
 
 	flagRequest = 1
 	flagInline  = 8
 
 	laneHead   = 4096
-	laneUpWake = 64
+	laneUpHead = 128
 	recordSize = 64
 
 	wirePatience = 10 * time.Second
@@ -202,6 +204,29 @@ func (w *wire) hungUp() bool {
 	default:
 		return false
 	}
+}
+
+// errStuck: the engine waits for another record than the one that was written.
+var errStuck = errors.New("the lane is stuck")
+
+// await waits a moment for room for 16 records: those that nobody has read would
+// be written over, and the engine would never see them.
+func (w *wire) await() error {
+	for range 50 {
+		if head := uint32(w.word(laneUpHead).Load()); w.tail-head <= w.slots-16 || w.hungUp() {
+			return nil
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+	return errStuck
+}
+
+// ringAndAwait has the engine look, and waits until there is room again.
+func (w *wire) ringAndAwait() error {
+	if err := w.ring(); err != nil {
+		return err
+	}
+	return w.await()
 }
 
 // push publishes a record without looking whether there is room.
