@@ -191,7 +191,10 @@ func (v *vandal) record() wireRecord {
 	sessions := []uint32{0, 1, 1, 1, 2, 3, v.rng.Uint32()}
 	r := newWireRecord(uint8(v.rng.IntN(9)), uint8(v.rng.IntN(64)), sessions[v.rng.IntN(len(sessions))], v.rng.Uint32N(4)*v.rng.Uint32N(1<<20))
 	if v.rng.IntN(3) == 0 {
-		return r.inline(v.noise(v.rng.IntN(48)))
+		return r.inline(v.noise(v.rng.IntN(inlineSize)))
+	}
+	if v.rng.IntN(4) == 0 {
+		return r.listed(v.rng.IntN(8), 1+v.rng.Uint32N(3), v.rng.Uint32N(3), v.offset())
 	}
 	return r.at(1+v.rng.Uint32N(3), v.rng.Uint32N(3), v.offset(), v.rng.Uint64N(1<<uint(1+v.rng.IntN(63))))
 }
@@ -245,7 +248,7 @@ func (v *vandal) releases() error {
 		return err
 	}
 	v.until(w, 1000, func() error {
-		w.push(newWireRecord(recordRelease, 0, v.rng.Uint32N(3), 0).at(1+v.rng.Uint32N(4), v.rng.Uint32N(3), v.offset(), v.rng.Uint64N(1<<20)))
+		w.push(newWireRecord(recordRelease, 0, v.rng.Uint32N(3), 0).listed(1+v.rng.IntN(9), 1+v.rng.Uint32N(4), v.rng.Uint32N(3), v.offset()))
 		return w.ringAndAwait()
 	})
 	return nil
@@ -316,7 +319,7 @@ func (v *vandal) deaf() error {
 	for session := uint32(1); session < 20_000; session += 2 {
 		w.push(v.open(session))
 		for i := range uint32(8) {
-			w.push(newWireRecord(recordMessage, flagRequest, session, i+1).inline(v.noise(48)))
+			w.push(newWireRecord(recordMessage, flagRequest, session, i+1).inline(v.noise(inlineSize)))
 		}
 		w.push(newWireRecord(recordClose, 0, session, 0).inline(nil))
 		if v.over.Load() {

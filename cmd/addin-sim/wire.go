@@ -15,7 +15,7 @@ import (
 // implementation exists to break it: it checks nothing and does what it is told.
 
 const (
-	wireVersion = 1
+	wireVersion = 2 // whoever changes the layout changes what follows
 
 	frameHello      = 1
 	frameRefused    = 3
@@ -38,7 +38,8 @@ const (
 
 	laneHead   = 4096
 	laneUpHead = 128
-	recordSize = 64
+	recordSize = 128
+	inlineSize = 112
 
 	wirePatience = 10 * time.Second
 )
@@ -66,7 +67,7 @@ type wireConn interface {
 	SetWriteDeadline(time.Time) error
 }
 
-// wireRecord is a record as eight words.
+// wireRecord is a record as words.
 type wireRecord [recordSize / 8]uint64
 
 func newWireRecord(kind, flags uint8, session, argument uint32) wireRecord {
@@ -79,13 +80,22 @@ func (r wireRecord) at(segment, generation uint32, offset, length uint64) wireRe
 	return r
 }
 
-// inline puts up to 48 bytes into it.
+// inline puts up to inlineSize bytes into it.
 func (r wireRecord) inline(b []byte) wireRecord {
-	var body [48]byte
+	var body [inlineSize]byte
 	n := copy(body[:], b)
 	r[0] |= flagInline<<40 | uint64(n)<<48
 	for i := range body {
 		r[2+i/8] |= uint64(body[i]) << (i % 8 * 8)
+	}
+	return r
+}
+
+// listed makes it give back n allocations, which are all the same.
+func (r wireRecord) listed(n int, segment, generation uint32, offset uint64) wireRecord {
+	r[0] |= uint64(16*n) << 48
+	for i := 2; i+1 < len(r); i += 2 {
+		r[i], r[i+1] = uint64(segment)|uint64(generation)<<32, offset
 	}
 	return r
 }
