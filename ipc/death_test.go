@@ -56,6 +56,12 @@ func playCompanion(role, endpoint, name string) int {
 	case "server":
 		c.Handle("echo", echo)
 		fmt.Println("ready")
+	case "keeper", "half a keeper", "reader":
+		if err := playCacheUser(ctx, c, role); err != nil {
+			fmt.Println("error:", err)
+			return 1
+		}
+		fmt.Println("ready")
 	case "sleeper":
 		s, err := c.Open(ctx, "controller/hold", nil)
 		if err == nil {

@@ -41,6 +41,7 @@ type Options struct {
 	Companions int
 
 	patience time.Duration // with a companion that registers
+	stall    time.Duration // of a payload that is being retained
 }
 
 const defaultSlots = 256
@@ -66,6 +67,9 @@ func (o Options) withDefaults() Options {
 	set(&o.Window, 64)
 	set(&o.Companions, directoryCapacity)
 	o.patience = max(o.patience, helloTimeout)
+	if o.stall <= 0 {
+		o.stall = stallTime
+	}
 	if o.Unit != minUnit {
 		o.Unit = 4096
 	}
@@ -107,7 +111,7 @@ func NewEngine(s session.Session, o Options) (*Engine, error) {
 		members: map[string]*member{}, present: map[*member]bool{}, handlers: map[string]Handler{},
 	}
 	e.log = e.opts.Log
-	e.cache = &cache{budget: e.opts.Cache, kept: map[string]*keptPayload{}}
+	e.cache = newCache(e.opts.Cache)
 	e.handlers[cacheService] = e.serveCache
 	if e.directory, err = newDirectory(os.Getpid()); err != nil {
 		return nil, err

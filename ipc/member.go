@@ -485,5 +485,3 @@ func (m *member) grow(l *link, n int) {
 		}
 	})
 }
-
-func (m *member) dead(*link, error) {}

@@ -12,6 +12,9 @@ type Stats struct {
 	Companions []CompanionStats
 	Dropped    []Drop // the last companions that broke the protocol
 	Cached     []Cached
+
+	CacheBudget int64
+	CacheUsed   int64 // kept, being retained, and forgotten but still read
 }
 
 // CompanionStats is one companion in Stats.
@@ -37,7 +40,7 @@ type Drop struct {
 // Stats answers what the engine holds now, companions sorted by name.
 func (e *Engine) Stats() Stats {
 	e.mu.Lock()
-	s := Stats{Budget: e.opts.Budget, Used: e.used, Dropped: append([]Drop(nil), e.dropped...)}
+	s := Stats{Budget: e.opts.Budget, Used: e.used, CacheBudget: e.opts.Cache, Dropped: append([]Drop(nil), e.dropped...)}
 	members := make([]*member, 0, len(e.members))
 	for _, m := range e.members {
 		s.Companions = append(s.Companions, CompanionStats{
@@ -46,7 +49,7 @@ func (e *Engine) Stats() Stats {
 		members = append(members, m)
 	}
 	e.mu.Unlock()
-	s.Cached = e.cache.list()
+	s.Cached, s.CacheUsed = e.cache.list()
 	for i, m := range members {
 		if m.registered() {
 			m.link.describe(&s.Companions[i])

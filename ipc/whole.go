@@ -82,6 +82,7 @@ func (s *Session) sendWhole(ctx context.Context, p *Parcel, flags uint8, correla
 // guarded by the mutex of the link to that companion.
 type passage struct {
 	flow    *flow         // nil when it comes from the cache
+	kept    *keptPayload  // then: what it shows
 	session uint32        // then: the session it goes to
 	mapped  chan struct{} // then: closed on arrival
 	state   int
@@ -226,10 +227,11 @@ func (l *link) returned(loc location) (session uint32, ok bool) {
 		return 0, false
 	}
 	delete(l.passages, loc.segment)
+	m := l.host.(*member)
 	if p.flow == nil {
+		go m.e.cache.unlease(p.kept) // freeing it may take a while
 		return p.session, true
 	}
-	m := l.host.(*member)
 	go m.e.refund(m, p.size)
 	return p.flow.to.id, true
 }

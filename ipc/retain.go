@@ -1,0 +1,302 @@
+package ipc
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"berth/internal/shm"
+)
+
+// cacheService is the engine's own service behind Retain, Fetch, Forget and Cached.
+const cacheService = ".cache"
+
+const (
+	// stallTime is how long a sender may pause while its payload is being retained: all
+	// the while its memory is reserved.
+	stallTime = 30 * time.Second
+	// maxLent is how many fetched payloads a companion may hold.
+	maxLent = 1024
+)
+
+// cacheRequest is the header of a session with the cache.
+type cacheRequest struct {
+	Op    string `json:"op"` // retain, fetch, forget, list
+	Name  string `json:"name,omitempty"`
+	Bytes int64  `json:"bytes,omitempty"`
+}
+
+// serveCache serves one request.
+func (e *Engine) serveCache(ctx context.Context, s *Session) {
+	var q cacheRequest
+	var reply []byte
+	why := &closing{closeRefused, "no such request"}
+	if json.Unmarshal(s.Header(), &q) == nil {
+		switch q.Op {
+		case "retain":
+			why = e.retain(ctx, s, q)
+		case "fetch":
+			if why = e.fetch(ctx, s, q.Name); why == nil {
+				return
+			}
+		case "forget":
+			if why = nil; !e.cache.forget(q.Name) {
+				why = unknownName()
+			}
+		case "list":
+			all, _ := e.cache.list()
+			reply, _ = json.Marshal(all)
+			why = nil
+		}
+	}
+	if why == nil {
+		why = because(s.SendBytes(ctx, reply))
+	}
+	if why != nil {
+		_ = s.close(*why)
+	}
+}
+
+func unknownName() *closing {
+	return &closing{closeAddress, "nothing is kept under that name"}
+}
+
+// because makes an error the end of a session; nil of nil.
+func because(err error) *closing {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrNoMemory):
+		return &closing{closeMemory, clip(err.Error(), maxInline)}
+	}
+	return &closing{closeRefused, clip(err.Error(), maxInline)}
+}
+
+// retain copies a stream into a segment of its own and closes that to writers.
+func (e *Engine) retain(ctx context.Context, s *Session, q cacheRequest) *closing {
+	if !validName(q.Name) {
+		return &closing{closeRefused, "a name has 1 to 64 of [a-zA-Z0-9._-]"}
+	}
+	if q.Bytes <= 0 {
+		return &closing{closeRefused, "there is nothing to keep"}
+	}
+	if why := e.cache.reserve(q.Name, q.Bytes); why != nil {
+		return why
+	}
+	seg, err := e.collect(ctx, s, int(q.Bytes))
+	if err != nil {
+		e.cache.unreserve(q.Bytes)
+		return because(err)
+	}
+	e.cache.put(&keptPayload{Cached: Cached{Name: q.Name, Bytes: q.Bytes, Owner: s.Peer(), Since: time.Now()}, seg: seg})
+	return nil
+}
+
+// collect fills a segment with the n bytes that s brings.
+func (e *Engine) collect(ctx context.Context, s *Session, n int) (*shm.Segment, error) {
+	seg, err := shm.NewSegment(n)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoMemory, err)
+	}
+	stall := time.AfterFunc(e.opts.stall, func() { _ = s.Fail("the sender has stopped") })
+	defer stall.Stop()
+	r := s.Reader(ctx)
+	if _, err = io.ReadFull(&livelyReader{r, stall, e.opts.stall}, seg.Bytes()[:n]); err == nil {
+		if extra, end := r.Read(make([]byte, 1)); extra > 0 || !errors.Is(end, io.EOF) {
+			err = errors.New("more bytes than were announced")
+		}
+	}
+	if err == nil {
+		if err = seg.Freeze(); errors.Is(err, shm.ErrUnsupported) {
+			err = nil // readers get a handle that can't write
+		}
+	}
+	if err != nil {
+		_ = seg.Close()
+		return nil, err
+	}
+	return seg, nil
+}
+
+// livelyReader winds the clock with everything that comes.
+type livelyReader struct {
+	io.Reader
+	stall *time.Timer
+	time  time.Duration
+}
+
+func (r *livelyReader) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	if n > 0 {
+		r.stall.Reset(r.time)
+	}
+	return n, err
+}
+
+// fetch passes a kept segment to the companion that asks.
+func (e *Engine) fetch(ctx context.Context, s *Session, name string) *closing {
+	p := e.cache.lease(name)
+	if p == nil {
+		return unknownName()
+	}
+	m := s.l.host.(*member)
+	way, err := m.lend(s, p)
+	if err != nil {
+		e.cache.unlease(p)
+		return because(err)
+	}
+	if err := m.hand(ctx, s, way); err != nil {
+		m.takeBack(way)
+		return because(err)
+	}
+	return nil
+}
+
+// lend prepares a passage that is on the cache's account.
+func (m *member) lend(s *Session, p *keptPayload) (*passage, error) {
+	m.mu.Lock()
+	m.next++
+	way := &passage{number: m.next, session: s.id, mapped: make(chan struct{}), kept: p}
+	m.mu.Unlock()
+	l := m.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return nil, l.err
+	}
+	lent := 0
+	for _, other := range l.passages {
+		if other.kept != nil {
+			lent++
+		}
+	}
+	if lent >= maxLent {
+		return nil, fmt.Errorf("%w: %d payloads are not released", ErrRefused, lent)
+	}
+	l.passages[way.number] = way
+	return way, nil
+}
+
+// hand gives a lent segment over and, when it is mapped, its location.
+func (m *member) hand(ctx context.Context, s *Session, way *passage) error {
+	p := way.kept
+	if err := m.conn.write(frameExtent, extentFrame{way.number, passed, uint64(p.seg.Size())}.encode(), shareRead(p.seg)); err != nil {
+		return err
+	}
+	patience := time.NewTimer(openTimeout)
+	defer patience.Stop()
+	select {
+	case <-way.mapped:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-patience.C:
+		return errors.New("it does not map what it fetched")
+	}
+	if err := s.takeCredit(ctx); err != nil {
+		return err
+	}
+	r := newRecord(kindMessage, flagWhole, s.id, 0)
+	r.setLocation(location{way.number, 1, 0, uint64(p.Bytes)})
+	m.link.mu.Lock()
+	way.state = passagePosted
+	m.link.mu.Unlock()
+	return m.link.send(ctx, &r)
+}
+
+// takeBack ends a passage whose location never went out.
+func (m *member) takeBack(way *passage) {
+	l := m.link
+	l.mu.Lock()
+	mine := l.passages[way.number] == way
+	delete(l.passages, way.number)
+	l.mu.Unlock()
+	if mine {
+		_ = m.conn.write(frameForget, le.AppendUint32(nil, way.number))
+		m.e.cache.unlease(way.kept)
+	}
+}
+
+// dead: what it had fetched has one reader less.
+func (m *member) dead(l *link, _ error) {
+	l.mu.Lock()
+	var lent []*passage
+	for number, way := range l.passages {
+		if way.kept != nil {
+			lent = append(lent, way)
+			delete(l.passages, number)
+		}
+	}
+	l.mu.Unlock()
+	for _, way := range lent {
+		m.e.cache.unlease(way.kept)
+	}
+}
+
+// Retain has the engine keep b under name, for late companions and after this one
+// is gone. An earlier payload of that name is replaced for those who fetch later.
+// ErrNoMemory: it is larger than the cache, or too much of that is being read.
+//
+// When the cache is full, what was retained or fetched least recently is forgotten
+// first; nothing that somebody has fetched and not yet released is.
+func (c *Client) Retain(ctx context.Context, name string, b []byte) error {
+	if !validName(name) {
+		return fmt.Errorf("%w: %q can't be kept: 1 to 64 of [a-zA-Z0-9._-]", ErrAddress, name)
+	}
+	header, err := json.Marshal(cacheRequest{"retain", name, int64(len(b))})
+	if err != nil {
+		return err
+	}
+	if _, err = c.Carry(ctx, cacheService, header, bytes.NewReader(b)); err != nil {
+		return fmt.Errorf("retain %q: %w", name, err)
+	}
+	return nil
+}
+
+// Fetch answers what the engine keeps under name, in place and read-only; ErrAddress
+// when there is nothing. The message must be released: until then it can't be evicted.
+func (c *Client) Fetch(ctx context.Context, name string) (*Message, error) {
+	return c.askCache(ctx, cacheRequest{Op: "fetch", Name: name})
+}
+
+// Forget has the engine drop what it keeps under name; ErrAddress when there is
+// nothing. Who has fetched it keeps it until it is released.
+func (c *Client) Forget(ctx context.Context, name string) error {
+	m, err := c.askCache(ctx, cacheRequest{Op: "forget", Name: name})
+	if err == nil {
+		m.Release()
+	}
+	return err
+}
+
+// Cached lists what the engine keeps, by name.
+func (c *Client) Cached(ctx context.Context) ([]Cached, error) {
+	m, err := c.askCache(ctx, cacheRequest{Op: "list"})
+	if err != nil {
+		return nil, err
+	}
+	defer m.Release()
+	var all []Cached
+	err = json.Unmarshal(bytes.Clone(m.Bytes()), &all)
+	return all, err
+}
+
+func (c *Client) askCache(ctx context.Context, q cacheRequest) (*Message, error) {
+	header, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.Open(ctx, Controller+"/"+cacheService, header)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = s.Close() }()
+	m, err := s.Recv(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s %q: %w", q.Op, q.Name, err)
+	}
+	return m, nil
+}
