@@ -133,7 +133,7 @@ func TestBadRequestsOfTheCache(t *testing.T) {
 		"a path":         {`{"op":"retain","name":"../x","bytes":5}`, 5, ErrRefused, "a name has"},
 		"zero":           {`{"op":"retain","name":"x","bytes":0}`, 0, ErrRefused, "nothing to keep"},
 		"negative":       {`{"op":"retain","name":"x","bytes":-1}`, 0, ErrRefused, "nothing to keep"},
-		"huge":           {`{"op":"retain","name":"x","bytes":9223372036854775807}`, 5, ErrNoMemory, "9223372036854775807 bytes, the cache holds 10485"},
+		"huge":           {`{"op":"retain","name":"x","bytes":9223372036854775807}`, 5, ErrNoMemory, "9223372036854775807 bytes, the cache holds 1048576"},
 		"one too many":   {`{"op":"retain","name":"x","bytes":1048577}`, 5, ErrNoMemory, "1048577 bytes, the cache holds 1048576"},
 		"more than said": {`{"op":"retain","name":"x","bytes":5}`, 6, ErrRefused, "more bytes than were announced"},
 		"less than said": {`{"op":"retain","name":"x","bytes":5}`, 4, ErrRefused, "unexpected EOF"},

@@ -196,12 +196,11 @@ func (m *member) hand(ctx context.Context, s *Session, way *passage) error {
 	case <-patience.C:
 		return errors.New("it does not map what it fetched")
 	}
-	if err := s.takeCredit(ctx); err != nil {
+	if err := s.takeCredit(ctx); err != nil { // else mu is held
 		return err
 	}
 	r := newRecord(kindMessage, flagWhole, s.id, 0)
 	r.setLocation(location{way.number, 1, 0, uint64(p.Bytes)})
-	m.link.mu.Lock()
 	way.state = passagePosted
 	m.link.mu.Unlock()
 	return m.link.send(ctx, &r)
