@@ -11,7 +11,7 @@ import (
 
 // pieceSize is how much is read, hashed and written at a time, by the spool and
 // by uploads. Two such buffers overlap reading and hashing with writing.
-const pieceSize = 1 << 20
+const pieceSize = 512 << 10
 
 // spooled is what went into a spool file.
 type spooled struct {
