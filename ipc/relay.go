@@ -204,7 +204,7 @@ func (f *flow) forward() bool {
 	p := f.parcel
 	f.parcel = nil
 	l.mu.Unlock()
-	copy(p.data, m.data)
+	p.Fill(m.data)
 	r := newRecord(kindMessage, m.flags, to.id, m.correlation)
 	l.mu.Lock()
 	l.sealLocked(p, &r, to.id)

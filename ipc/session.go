@@ -151,7 +151,7 @@ func (s *Session) SendBytes(ctx context.Context, b []byte) error {
 func (s *Session) copied(ctx context.Context, b []byte) (*Parcel, error) {
 	p, err := s.Alloc(ctx, len(b))
 	if err == nil {
-		copy(p.Bytes(), b)
+		p.Fill(b)
 	}
 	return p, err
 }
@@ -215,6 +215,9 @@ func (l *link) sealLocked(p *Parcel, r *record, session uint32) {
 	r.setLocation(location{e.number, b.generation, uint64(p.at) * uint64(l.unit), uint64(len(p.data))})
 	l.dropExtent(e)
 	l.recycle(p)
+	if b.units == 1 && l.err == nil {
+		e.claimNext(l.unit)
+	}
 }
 
 // sendWanted is the condition that a session may send.

