@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"time"
@@ -12,8 +14,8 @@ import (
 	"berth/session"
 )
 
-// piece is what a message larger than the cache is sent in.
-const piece = 256 << 10
+// piece is the largest message that is sent as one.
+const piece = 64 << 10
 
 // viaBerth goes from the engine's host to a companion: the payload lies in the
 // companion's block, and is copied in here and copied out there.
@@ -66,31 +68,45 @@ func (v *viaBerth) echo() error {
 	return nil
 }
 
+// push sends what fits one piece as a message, and more as a stream, which is how a
+// program would send it.
 func (v *viaBerth) push(src []byte, count int) error {
 	ctx := context.Background()
-	for i := range count {
-		for rest := src; len(rest) > 0; {
-			n := min(piece, len(rest))
-			p, err := v.s.Alloc(ctx, n)
-			if err != nil {
-				return err
-			}
-			copy(p.Bytes(), rest)
-			rest = rest[n:]
-			if i < count-1 || len(rest) > 0 {
-				if err := v.s.Send(ctx, p); err != nil {
-					return err
-				}
-				continue
-			}
-			m, err := v.s.Call(ctx, p) // the last piece is answered
-			if err != nil {
-				return err
-			}
-			m.Release()
+	if len(src) > piece {
+		return v.pushStream(src, count)
+	}
+	for range count - 1 {
+		if err := v.s.SendBytes(ctx, src); err != nil {
+			return err
 		}
 	}
-	return nil
+	p, err := v.s.Alloc(ctx, len(src))
+	if err != nil {
+		return err
+	}
+	p.Fill(src)
+	return v.answered(v.s.Call(ctx, p)) // the last one is answered
+}
+
+func (v *viaBerth) pushStream(src []byte, count int) error {
+	ctx := context.Background()
+	w := v.s.Writer(ctx)
+	for range count {
+		if _, err := w.Write(src); err != nil {
+			return err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return v.answered(v.s.Recv(ctx))
+}
+
+func (v *viaBerth) answered(m *ipc.Message, err error) error {
+	if err == nil {
+		m.Release()
+	}
+	return err
 }
 
 func (v *viaBerth) close() {
@@ -106,28 +122,46 @@ func playBerth(endpoint string) error {
 	}
 	c.Handle("bench", func(ctx context.Context, s *ipc.Session) {
 		buf := make([]byte, binary.LittleEndian.Uint64(s.Header()))
-		at := 0
 		for {
-			m, err := s.Recv(ctx)
-			if err != nil {
+			do := receive
+			if len(buf) > piece {
+				do = receiveStream
+			}
+			if do(ctx, s, buf) != nil {
 				return
 			}
-			b := m.Bytes()
-			if at += copy(buf[at:], b); at == len(buf) {
-				at = 0
-			}
-			if m.Request() {
-				p, err := s.Alloc(ctx, 64)
-				if err != nil {
-					return
-				}
-				if s.Reply(ctx, m, p) != nil {
-					return
-				}
-			}
-			m.Release()
 		}
 	})
 	<-c.Done()
 	return nil
+}
+
+// receive copies one message out and answers it when it is a request.
+func receive(ctx context.Context, s *ipc.Session, buf []byte) error {
+	m, err := s.Recv(ctx)
+	if err != nil {
+		return err
+	}
+	defer m.Release()
+	m.CopyTo(buf)
+	if !m.Request() {
+		return nil
+	}
+	p, err := s.Alloc(ctx, 64)
+	if err != nil {
+		return err
+	}
+	return s.Reply(ctx, m, p)
+}
+
+// receiveStream copies messages of len(buf) bytes out of a stream to its end, and answers that.
+func receiveStream(ctx context.Context, s *ipc.Session, buf []byte) error {
+	r := s.Reader(ctx)
+	for {
+		if _, err := io.ReadFull(r, buf); errors.Is(err, io.EOF) {
+			return s.SendBytes(ctx, buf[:1])
+		} else if err != nil {
+			return err
+		}
+	}
 }
