@@ -63,8 +63,7 @@ type link struct {
 	ctx    context.Context // ends with the link
 	cancel context.CancelCauseFunc
 
-	leader  atomic.Uint32 // leading while somebody reads rx (pump.go)
-	users   atomic.Int32  // of the lane: who takes it down, and a leader it deposed
+	leader  atomic.Uint32 // 1 while somebody reads rx
 	ending  atomic.Bool   // nobody shall lead any more but who takes the link down
 	owing   atomic.Uint32 // 1 while releases wait in debts
 	rung    atomic.Uint32 // a doorbell came that nobody has answered
@@ -135,7 +134,6 @@ func newLink(c linkConfig) (*link, error) {
 	l.watch.Stop()
 	l.shrinkTimer = time.AfterFunc(time.Hour, l.shrink)
 	l.shrinkTimer.Stop()
-	l.users.Store(1)
 	l.rx.wake.Swap(doorbell)
 	return l, nil
 }
@@ -236,11 +234,8 @@ func (l *link) lastWords() {
 		l.shake()
 	}
 	l.mu.Unlock()
-	for !l.takeLead() && !l.depose() {
-		select {
-		case <-l.vacant:
-		case <-time.After(time.Millisecond): // a leader that begins to yield doesn't say so
-		}
+	for !l.takeLead() {
+		<-l.vacant
 	}
 	for n := uint64(0); n != l.pumped.Load(); {
 		n = l.pumped.Load()
@@ -257,7 +252,8 @@ func (l *link) takeDown() {
 	l.gone = true
 	l.txMu.Unlock()
 	l.mu.Lock()
-	l.leaveLane()
+	_ = l.bell.close()
+	_ = l.lane.Close()
 	for _, e := range l.mem.extents {
 		l.dropExtent(e)
 	}

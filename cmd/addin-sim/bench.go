@@ -19,15 +19,25 @@ import (
 
 func (s *simulator) benchCommand() *cobra.Command {
 	var each time.Duration
+	var asJSON, flood bool
 	c := command("bench", "Measure shared memory beside TCP, a unix socket and memcpy, between two processes, in one run", cobra.NoArgs)
-	c.Flags().DurationVar(&each, "for", time.Second, "how long each figure is measured")
-	c.RunE = func(c *cobra.Command, _ []string) error { return s.bench(c.Context(), each) }
+	f := c.Flags()
+	f.DurationVar(&each, "for", time.Second, "how long each figure is measured")
+	f.BoolVar(&asJSON, "json", false, "print one object for each figure")
+	f.BoolVar(&flood, "flood", false, "measure instead how long companions wait beside others that send all they can")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if flood {
+			return s.flood(c.Context(), 5*each, asJSON)
+		}
+		return s.bench(c.Context(), each)
+	}
 	return c
 }
 
 // bench is the receiving process: an engine, and the same service on sockets.
 // The sending one, a child of it, measures and prints.
 func (s *simulator) bench(ctx context.Context, each time.Duration) error {
+	ipc.Tune()
 	sess, err := session.Named(fmt.Sprintf("bench%d", os.Getpid()))
 	if err != nil {
 		return err

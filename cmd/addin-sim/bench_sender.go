@@ -50,6 +50,7 @@ type transport interface {
 }
 
 func (s *simulator) sender(ctx context.Context, o senderOptions) error {
+	ordinaryTurns()
 	c, err := ipc.Dial(ctx, o.engine, "bench")
 	if err != nil {
 		return err

@@ -80,6 +80,7 @@ func (s *simulator) hostileCommand() *cobra.Command {
 // hostile breaks the rules until standard input ends, and tells how often. An
 // attempt that fails is what the engine is there for, not an error.
 func (s *simulator) hostile(ctx context.Context, o hostileOptions) error {
+	ordinaryTurns()
 	all := mischiefs()
 	i := slices.IndexFunc(all, func(m mischief) bool { return m.name == o.kind })
 	if i < 0 {

@@ -64,7 +64,7 @@ func (s *simulator) root() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	root.AddCommand(s.portCommand(), s.sendCommand(), s.switchCommand(), s.memberCommand(), s.benchCommand(), s.senderCommand(), s.swarmCommand(), s.schoolCommand(), s.hostileCommand())
+	root.AddCommand(s.portCommand(), s.sendCommand(), s.switchCommand(), s.memberCommand(), s.benchCommand(), s.senderCommand(), s.floodCommand(), s.swarmCommand(), s.schoolCommand(), s.hostileCommand())
 	return root
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"sync"
 	"time"
@@ -31,6 +32,25 @@ func start(cmd *exec.Cmd) (*process, error) {
 		_ = cmd.Wait() // how it ended stands in ProcessState
 	}()
 	return p, nil
+}
+
+// startChild starts this program again, with a pipe to its standard input.
+func startChild(args ...string) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	p, err := start(cmd)
+	if err == nil {
+		p.stdin, p.finish = stdin, stdin.Close
+	}
+	return p, err
 }
 
 // kill ends the process as a crash would, and waits until it is gone.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"berth/ipc"
 	"berth/session"
 )
 
@@ -89,6 +90,7 @@ func (s *simulator) swarm(ctx context.Context, o swarmOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	ipc.Tune()
 	sess, err := session.Named(fmt.Sprintf("swarm%d", os.Getpid()))
 	if err != nil {
 		return err

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -116,28 +114,9 @@ func (w *swarm) gather(ctx context.Context) (schools []*process, err error) {
 
 // school starts a process of companions.
 func (w *swarm) school(name string, first, count int, seed uint64) (*process, error) {
-	return w.child("swarm-school", "--engine", w.engine.Endpoint(), "--name", name, "--first", fmt.Sprint(first), "--count", fmt.Sprint(count),
+	return startChild("swarm-school", "--engine", w.engine.Endpoint(), "--name", name, "--first", fmt.Sprint(first), "--count", fmt.Sprint(count),
 		"--others", fmt.Sprint(w.options.companions), fmt.Sprintf("--whales=%v", w.options.companions <= 64),
 		"--seed", fmt.Sprint(w.options.seed^seed<<32|1))
-}
-
-// child starts this program, with a pipe to its standard input.
-func (w *swarm) child(args ...string) (*process, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(self, args...)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	p, err := start(cmd)
-	if err == nil {
-		p.stdin, p.finish = stdin, stdin.Close
-	}
-	return p, err
 }
 
 // watch looks on until the time is over and enough were killed.
@@ -235,7 +214,7 @@ func (w *swarm) fails(what string) {
 // unleash starts a process for each way to break the rules.
 func (w *swarm) unleash() (all []*process, err error) {
 	for i, kind := range w.options.mischief {
-		p, err := w.child("swarm-hostile", "--engine", w.engine.Endpoint(), "--kind", kind,
+		p, err := startChild("swarm-hostile", "--engine", w.engine.Endpoint(), "--kind", kind,
 			"--prefix", hostilePrefix+kind+"-", "--seed", fmt.Sprint(w.options.seed^uint64(i)<<16|1))
 		if err != nil {
 			return all, err

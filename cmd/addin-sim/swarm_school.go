@@ -63,6 +63,7 @@ func fishName(i int) string { return fmt.Sprintf("fish%d", i) }
 // standard input to the second and says so; and tells what it sent when standard
 // input ends: who is done stays until all are, for others send to it.
 func (s *simulator) school(ctx context.Context, o schoolOptions) error {
+	ordinaryTurns()
 	c := &checker{}
 	var all []*fish
 	for i := range o.count {

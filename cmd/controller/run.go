@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"berth/control"
+	"berth/ipc"
 	"berth/portshare"
 	"berth/session"
 	"berth/singleton"
@@ -45,6 +46,7 @@ func (p *program) settings(s session.Session) (settings, error) {
 // run is the life of a controller, from taking the lock of the session to
 // releasing it.
 func (p *program) run(ctx context.Context, noTray bool) (err error) {
+	ipc.Tune()
 	s, err := p.session()
 	if err != nil {
 		return err

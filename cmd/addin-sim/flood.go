@@ -1,0 +1,254 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"berth/ipc"
+	"berth/session"
+)
+
+const (
+	calmCompanions = 4
+	calmSize       = 4 << 10              // bytes of a request of theirs
+	calmPause      = 2 * time.Millisecond // between an answer and the next request
+	flatterSize    = 64                   // bytes of a message of the flooder of small ones
+	giantSize      = 64 << 20             // bytes of a parcel of the flooder of large ones
+)
+
+// Roles of processes in a measurement of fairness.
+const (
+	roleCalm   = "calm"
+	roleSmall  = "small"
+	roleLarge  = "large"
+	roleEngine = "engine"
+	roleHog    = "hog" // burns a core and has nothing to do with the engine
+)
+
+// floodResult is how long calm companions waited for answers, in microseconds.
+type floodResult struct {
+	Beside   string  `json:"beside"`
+	Requests int     `json:"requests"`
+	P50      float64 `json:"p50_microseconds"`
+	P99      float64 `json:"p99_microseconds"`
+}
+
+// floodPhases are who works beside the calm ones, one after the other.
+func floodPhases() []struct {
+	name  string
+	roles []string
+} {
+	return []struct {
+		name  string
+		roles []string
+	}{
+		{"nobody", nil},
+		{"two programs that only burn a core each", []string{roleHog, roleHog}},
+		{"a flood of 64-byte messages", []string{roleSmall}},
+		{"a flood of 64 MiB parcels", []string{roleLarge}},
+		{"both floods", []string{roleSmall, roleLarge}},
+	}
+}
+
+// flood measures how a few companions with little to say fare beside others that
+// send all they can.
+func (s *simulator) flood(ctx context.Context, each time.Duration, asJSON bool) error {
+	engine, err := startChild("bench-flood", "--role", roleEngine)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_ = engine.finish()
+		engine.ends(settleTime)
+	}()
+	if !engine.says(sayReady, settleTime) {
+		return errors.New("the engine did not get ready")
+	}
+	endpoint, ok := lastLine[string](engine)
+	if !ok {
+		return errors.New("the engine did not say where it is")
+	}
+	if !asJSON {
+		fmt.Fprintf(s.out, "%d companions ask for an answer to %d bytes every %v, beside …\n\n%-42s %9s %9s %9s %9s\n",
+			calmCompanions, calmSize, calmPause, "", "p50, µs", "p99, µs", "x nobody", "x burners")
+	}
+	var quiet, burnt float64
+	for _, phase := range floodPhases() {
+		r, err := floodPhase(ctx, endpoint, phase.roles, each)
+		if err != nil {
+			return fmt.Errorf("beside %s: %w", phase.name, err)
+		}
+		r.Beside = phase.name
+		switch {
+		case len(phase.roles) == 0:
+			quiet, burnt = r.P99, r.P99
+		case phase.roles[0] == roleHog:
+			burnt = r.P99
+		}
+		if asJSON {
+			err = json.NewEncoder(s.out).Encode(r)
+		} else {
+			_, err = fmt.Fprintf(s.out, "%-42s %9.1f %9.1f %9.2f %9.2f\n", r.Beside, r.P50, r.P99, r.P99/quiet, r.P99/burnt)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !asJSON {
+		fmt.Fprintln(s.out, "\nThose that burn cores have nothing to do with the engine: what a wait beside them lasts is the system's scheduler.")
+	}
+	return nil
+}
+
+// floodPhase lets the calm ones and others work for a while.
+func floodPhase(ctx context.Context, endpoint string, others []string, each time.Duration) (r floodResult, err error) {
+	var all []*process
+	for i := range calmCompanions {
+		others = append(others, fmt.Sprint(roleCalm, i))
+	}
+	defer func() {
+		for _, p := range all {
+			_ = p.finish()
+			p.ends(settleTime)
+		}
+	}()
+	for i, role := range others {
+		p, err := startChild("bench-flood", "--engine", endpoint, "--role", role, "--name", fmt.Sprint(role, "-", i))
+		if err != nil {
+			return r, err
+		}
+		all = append(all, p)
+	}
+	for _, p := range all {
+		if !p.says(sayReady, settleTime) {
+			return r, errors.New("a process did not get ready")
+		}
+	}
+	for _, p := range all {
+		p.tell("go\n")
+	}
+	select {
+	case <-time.After(each):
+	case <-ctx.Done():
+	}
+	var waits []float64
+	for _, p := range all {
+		_ = p.finish()
+		if !p.ends(settleTime) {
+			return r, errors.New("a process did not end")
+		}
+		mine, _ := lastLine[[]float64](p) // floods have none
+		waits = append(waits, mine...)
+	}
+	if len(waits) == 0 {
+		return r, errors.Join(errors.New("nobody was answered"), ctx.Err())
+	}
+	slices.Sort(waits)
+	return floodResult{Requests: len(waits), P50: waits[len(waits)/2], P99: waits[len(waits)*99/100]}, nil
+}
+
+// floodOptions are the flags of `bench-flood`.
+type floodOptions struct{ engine, role, name string }
+
+func (s *simulator) floodCommand() *cobra.Command {
+	var o floodOptions
+	c := command("bench-flood", "One process of `bench --flood`", cobra.NoArgs)
+	c.Hidden = true
+	f := c.Flags()
+	f.StringVar(&o.engine, "engine", "", "")
+	f.StringVar(&o.role, "role", "", "")
+	f.StringVar(&o.name, "name", "", "")
+	c.RunE = func(c *cobra.Command, _ []string) error { return s.floodRole(c.Context(), o) }
+	return c
+}
+
+// floodEngine is the engine in a process of its own, as a controller is, until
+// standard input ends.
+func (s *simulator) floodEngine() error {
+	ipc.Tune()
+	sess, err := session.Named(fmt.Sprintf("flood%d", os.Getpid()))
+	if err != nil {
+		return err
+	}
+	dir, err := sess.RuntimeDir()
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	engine, err := ipc.NewEngine(sess, ipc.Options{})
+	if err != nil {
+		return err
+	}
+	engine.Handle("copy", func(ctx context.Context, s *ipc.Session) { serveMemory(ctx, s, true) })
+	if err := json.NewEncoder(s.out).Encode(engine.Endpoint()); err != nil {
+		return err
+	}
+	fmt.Fprintln(s.out, sayReady)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return engine.Close()
+}
+
+// floodRole registers, waits for a line, works until standard input ends, and
+// tells how long it waited for answers.
+func (s *simulator) floodRole(ctx context.Context, o floodOptions) error {
+	if o.role == roleEngine {
+		return s.floodEngine()
+	}
+	c, err := ipc.Dial(ctx, o.engine, o.name)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	session, err := c.Open(ctx, ipc.Controller+"/copy", nil)
+	if err != nil {
+		return err
+	}
+	w := &memoryWay{ctx, session}
+	fmt.Fprintln(s.out, sayReady)
+	in := bufio.NewReader(os.Stdin)
+	_, _ = in.ReadString('\n')
+	var over atomic.Bool
+	go func() {
+		_, _ = io.Copy(io.Discard, in)
+		over.Store(true)
+	}()
+	waits, err := act(w, o.role, &over)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(s.out).Encode(waits)
+}
+
+func act(w *memoryWay, role string, over *atomic.Bool) (waits []float64, err error) {
+	waits = []float64{}
+	b := make([]byte, giantSize)
+	for n := 0; !over.Load() && err == nil; n++ {
+		switch role {
+		case roleHog:
+			for i := range b[:1<<16] {
+				b[i] = byte(n)
+			}
+		case roleSmall:
+			err = w.send(b[:flatterSize], 1000)
+		case roleLarge:
+			err = w.send(b, 2)
+		default:
+			from := time.Now()
+			if err = w.call(b, calmSize); err == nil {
+				waits = append(waits, micro(time.Since(from)))
+			}
+			time.Sleep(calmPause)
+		}
+	}
+	return waits, err
+}

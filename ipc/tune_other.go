@@ -1,0 +1,6 @@
+//go:build !linux
+
+package ipc
+
+// shortTurns does nothing: the system has no such wish.
+func shortTurns() {}
