@@ -17,6 +17,7 @@ BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)
 BINARIES := ./cmd/controller ./cmd/addin-sim
 
 FUZZTIME ?= 30s
+EXECS    ?= 1000000
 PKG      ?= ./...
 
 .PHONY: help
@@ -77,6 +78,14 @@ bench: go ## measure: round trips and throughput beside the peers, uploads, star
 .PHONY: fuzz
 fuzz: go ## fuzz every parser for FUZZTIME each (30s; 1000000x counts executions)
 	@tools/fuzz.sh $(FUZZTIME)
+
+.PHONY: fuzz-loop
+fuzz-loop: go ## run every parser EXECS times in this process (1000000), and hostile companions
+	@tools/fuzz-loop.sh $(EXECS)
+
+.PHONY: fuzz-long
+fuzz-long: ## fuzz-loop with 100000000 executions for each parser (about two hours)
+	@$(MAKE) --no-print-directory fuzz-loop EXECS=100000000
 
 .PHONY: model
 model: ## explore the models of the ipc protocol, and their mutants, with spin

@@ -24,6 +24,7 @@ var systems = []string{"linux", "windows", "darwin"}
 var mayImport = map[string][]string{
 	"berth":                               nil,
 	"berth/session":                       nil,
+	"berth/internal/mutate":               nil,
 	"berth/internal/shm":                  {"berth/session"},
 	"berth/singleton":                     {"berth/session"},
 	"berth/installer":                     {"berth/session"},

@@ -26,8 +26,11 @@ func TestMain(m *testing.M) {
 // playCompanion registers, says so on stdout, and does what its role says until
 // it is killed or its stdin ends.
 func playCompanion(role, endpoint, name string) int {
-	if role == "socket" {
+	switch role {
+	case "socket":
 		return playPeer(name, endpoint)
+	case "pair":
+		return playPair(name, endpoint)
 	}
 	ctx := context.Background()
 	c, err := Dial(ctx, endpoint, name, Sizes(1<<20, 64<<10))

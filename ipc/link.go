@@ -63,7 +63,8 @@ type link struct {
 	ctx    context.Context // ends with the link
 	cancel context.CancelCauseFunc
 
-	leader  atomic.Uint32 // 1 while somebody reads rx
+	leader  atomic.Uint32 // leading while somebody reads rx (pump.go)
+	users   atomic.Int32  // of the lane: who takes it down, and a leader it deposed
 	ending  atomic.Bool   // nobody shall lead any more but who takes the link down
 	owing   atomic.Uint32 // 1 while releases wait in debts
 	rung    atomic.Uint32 // a doorbell came that nobody has answered
@@ -134,6 +135,7 @@ func newLink(c linkConfig) (*link, error) {
 	l.watch.Stop()
 	l.shrinkTimer = time.AfterFunc(time.Hour, l.shrink)
 	l.shrinkTimer.Stop()
+	l.users.Store(1)
 	l.rx.wake.Swap(doorbell)
 	return l, nil
 }
@@ -234,8 +236,11 @@ func (l *link) lastWords() {
 		l.shake()
 	}
 	l.mu.Unlock()
-	for !l.takeLead() {
-		<-l.vacant
+	for !l.takeLead() && !l.depose() {
+		select {
+		case <-l.vacant:
+		case <-time.After(time.Millisecond): // a leader that begins to yield doesn't say so
+		}
 	}
 	for n := uint64(0); n != l.pumped.Load(); {
 		n = l.pumped.Load()
@@ -252,8 +257,7 @@ func (l *link) takeDown() {
 	l.gone = true
 	l.txMu.Unlock()
 	l.mu.Lock()
-	_ = l.bell.close()
-	_ = l.lane.Close()
+	l.leaveLane()
 	for _, e := range l.mem.extents {
 		l.dropExtent(e)
 	}

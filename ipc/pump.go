@@ -48,7 +48,46 @@ func (l *link) check(c condition) (bool, error) {
 	return false, l.err
 }
 
-func (l *link) takeLead() bool { return l.leader.CompareAndSwap(0, 1) }
+// States of leader. Who takes a lane down may take the lead from a yielding one: on
+// a busy machine that one may not run again for a long time. Who was yielding looks
+// at nothing of the lane before it has found that it still leads, and the lane stays
+// until it has.
+const (
+	leaderless = iota
+	leading
+	yielding
+)
+
+func (l *link) takeLead() bool { return l.leader.CompareAndSwap(leaderless, leading) }
+
+// regain is the end of yielding; false when the lead is lost.
+func (l *link) regain() bool {
+	if l.leader.CompareAndSwap(yielding, leading) {
+		return true
+	}
+	l.leaveLane()
+	return false
+}
+
+// depose takes the lead from a leader that is yielding. The lane has one user more
+// until that one has noticed.
+func (l *link) depose() bool {
+	l.users.Add(1)
+	if l.leader.CompareAndSwap(yielding, leading) {
+		l.self = 0
+		return true
+	}
+	l.users.Add(-1)
+	return false
+}
+
+// leaveLane gives the lane back with its last user.
+func (l *link) leaveLane() {
+	if l.users.Add(-1) == 0 {
+		_ = l.bell.close()
+		_ = l.lane.Close()
+	}
+}
 
 // lead handles records until c is ready, ctx ended or the link is dead (true), or
 // until it is not worth a thread any more (false). The caller has taken the lead,
@@ -69,10 +108,14 @@ func (l *link) lead(ctx context.Context, c condition) (over bool, err error) {
 			continue
 		}
 		l.settle()
-		if l.spin() {
+		if hit, ok := l.spin(); !ok {
+			return false, nil // the lane is being taken down
+		} else if hit {
 			continue
 		}
-		if !l.nap(c) {
+		if warm, ok := l.nap(c); !ok {
+			return false, nil
+		} else if !warm {
 			l.leaveArmed()
 			return false, nil
 		}
@@ -117,48 +160,62 @@ func (l *link) pump() {
 // what comes during it waits (0.15 us of a round trip).
 const eagerLooks = 200
 
-// spin looks at the ring for a short while, if that was worth it the last time.
-func (l *link) spin() bool {
+// spin looks at the ring for a short while, if that was worth it the last time;
+// not ok when it has lost the lead meanwhile. A hit that took long is none: where
+// yielding costs that much there are others who need the processor more, and who
+// sleeps in the kernel is back sooner than who yields again and again.
+func (l *link) spin() (hit, ok bool) {
 	if l.heat == 0 {
-		return false
+		return false, true
 	}
 	var start time.Time
 	for i := 0; ; i++ {
 		if l.rx.ready() || l.short.Load() && l.hasRoom() {
 			l.heat = min(l.heat+1, 8)
-			return true
+			if !start.IsZero() && time.Since(start) > hitTime {
+				l.heat = 0
+			}
+			return true, true
 		}
 		if i < eagerLooks {
 			continue
 		}
-		yield()
-		switch {
-		case start.IsZero():
+		if start.IsZero() {
 			start = time.Now()
-		case i%4 == 0 && time.Since(start) > spinTime:
+		}
+		l.leader.Swap(yielding)
+		yield()
+		if !l.regain() {
+			return false, false
+		}
+		if i%4 == 0 && time.Since(start) > spinTime {
 			l.heat = 0
-			return false
+			return false, true
 		}
 	}
 }
 
-// nap sleeps in the kernel until a record comes or c may be ready; false when it
-// took too long, or when this system can't sleep so.
-func (l *link) nap(c condition) bool {
+// nap sleeps in the kernel until a record comes or c may be ready; not warm when it
+// took too long, or when this system can't sleep so; not ok when it has lost the lead.
+func (l *link) nap(c condition) (warm, ok bool) {
 	l.rx.wake.Swap(asleep)
 	ready, err := l.check(c)
 	if ready || err != nil || l.ending.Load() || l.rx.ready() || l.short.Load() && l.hasRoom() {
 		l.rx.wake.Swap(awake)
-		return true
+		return true, true
 	}
 	start := time.Now()
+	l.leader.Swap(yielding)
 	can := l.bell.sleep(warmTime)
+	if !l.regain() {
+		return false, false
+	}
 	l.rx.wake.Swap(awake)
 	took := time.Since(start)
 	if took < hitTime && l.rx.ready() {
 		l.heat = 2
 	}
-	return can && took < warmTime
+	return can && took < warmTime, true
 }
 
 func (l *link) hasRoom() bool {
@@ -205,7 +262,7 @@ func (l *link) leaveArmed() {
 
 func (l *link) unlead() {
 	l.self = 0
-	l.leader.Swap(0)
+	l.leader.Swap(leaderless)
 	if l.ending.Load() {
 		select {
 		case l.vacant <- struct{}{}:

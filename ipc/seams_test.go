@@ -178,3 +178,31 @@ func TestCloseDoesNotWaitForStrangers(t *testing.T) {
 		t.Fatal(fmt.Sprint("frame ", f.kind), errors.New("instead of the end"))
 	}
 }
+
+// TestALaneOutlivesADeposedLeader: who takes a lane down does not wait for a leader
+// that has let go of the processor, and does not unmap the lane under it either.
+func TestALaneOutlivesADeposedLeader(t *testing.T) {
+	gone := make(chan struct{})
+	engine, companion := heapPair(t, 8, mourner{testHost{}, gone}, testHost{})
+	waitFor(t, engine.takeLead)
+	engine.leader.Swap(yielding)
+	companion.fail(ErrClosed)
+	<-gone
+	if engine.lane.Bytes() == nil {
+		t.Fatal("the lane was unmapped under its leader")
+	}
+	if engine.regain() {
+		t.Fatal("the leader went on with a lane that is being taken down")
+	}
+	if engine.lane.Bytes() != nil {
+		t.Fatal("nobody gave the lane back")
+	}
+}
+
+// mourner is told when its link is down.
+type mourner struct {
+	testHost
+	gone chan struct{}
+}
+
+func (m mourner) dead(*link, error) { close(m.gone) }

@@ -148,26 +148,28 @@ func FuzzParse(f *testing.F) {
 		f.Add(r[:], false)
 	}
 	f.Add([]byte(magic), true)
-	f.Fuzz(func(t *testing.T, data []byte, sealed bool) {
-		var r raw
-		copy(r[:], data)
-		if sealed { // past the checksum, so that what lies behind it is reached
-			copy(r[:], magic)
-			binary.LittleEndian.PutUint32(r[offVersion:], layoutVersion)
-			binary.LittleEndian.PutUint32(r[offSize:], recordSize)
-			binary.LittleEndian.PutUint32(r[offChecksum:], checksum(&r))
-		}
-		info, err := parse(&r)
-		if err != nil {
-			return
-		}
-		again, err := encode(info)
-		if err != nil {
-			t.Fatalf("%v was read but cannot be written: %v", info, err)
-		}
-		copy(r[offSequence:], make([]byte, 4))
-		if again != r {
-			t.Fatalf("read %x, wrote %x", r, again)
-		}
-	})
+	f.Fuzz(func(t *testing.T, data []byte, sealed bool) { checkParse(t, data, sealed) })
+}
+
+func checkParse(t testing.TB, data []byte, sealed bool) {
+	var r raw
+	copy(r[:], data)
+	if sealed { // past the checksum, so that what lies behind it is reached
+		copy(r[:], magic)
+		binary.LittleEndian.PutUint32(r[offVersion:], layoutVersion)
+		binary.LittleEndian.PutUint32(r[offSize:], recordSize)
+		binary.LittleEndian.PutUint32(r[offChecksum:], checksum(&r))
+	}
+	info, err := parse(&r)
+	if err != nil {
+		return
+	}
+	again, err := encode(info)
+	if err != nil {
+		t.Fatalf("%v was read but cannot be written: %v", info, err)
+	}
+	copy(r[offSequence:], make([]byte, 4))
+	if again != r {
+		t.Fatalf("read %x, wrote %x", r, again)
+	}
 }

@@ -115,7 +115,7 @@ func (p *Package) AddReader(ctx context.Context, name string, r io.Reader) (Item
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(p.ctx, stop)()
-	s, err := spool(ctx, path, r)
+	s, err := p.q.spool(ctx, path, r)
 	if err != nil {
 		return Item{}, diskError(fmt.Sprintf("taking over %q", name), p.q.cfg.Dir, err)
 	}

@@ -14,12 +14,12 @@ import (
 // A progress record says how much of an item was handed to the server, and the
 // state of its SHA-256 there. It is written by pwrite after every piece and
 // never synced: after a power cut an older one, or none, costs sending again and
-// nothing else. It is a ring of 16 slots of 256 bytes, so that a torn write
+// nothing else. It is a ring of 32 slots of 256 bytes, so that a torn write
 // leaves the older ones, and a server that lost its last bytes still finds a
 // hash state to go on from. A slot, all numbers little endian:
 //
 //	0   4    magic "BPR2"
-//	4   8    sequence, from 1; the slot is sequence mod 16
+//	4   8    sequence, from 1; the slot is sequence mod 32
 //	12  8    offset: bytes handed over in full
 //	20  8    tried: bytes that may have been handed over, at most
 //	28  8    resent: bytes sent more than once so far
@@ -29,7 +29,7 @@ import (
 const (
 	slotSize    = 256
 	slotUsed    = 156
-	slotCount   = 16
+	slotCount   = 32
 	slotMagic   = "BPR2"
 	hashState   = 108
 	progressLen = slotSize * slotCount

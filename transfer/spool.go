@@ -11,7 +11,7 @@ import (
 
 // pieceSize is how much is read, hashed and written at a time, by the spool and
 // by uploads. Two such buffers overlap reading and hashing with writing.
-const pieceSize = 1 << 20
+const pieceSize = 512 << 10
 
 // spooled is what went into a spool file.
 type spooled struct {
@@ -22,7 +22,7 @@ type spooled struct {
 // spool copies r to a new file at path, reading each byte once: the hash is of
 // exactly what was written. When it succeeds the bytes are on the disk; when it
 // fails there is no file.
-func spool(ctx context.Context, path string, r io.Reader) (s spooled, err error) {
+func (q *Queue) spool(ctx context.Context, path string, r io.Reader) (s spooled, err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return s, err
@@ -32,7 +32,7 @@ func spool(ctx context.Context, path string, r io.Reader) (s spooled, err error)
 			os.Remove(path)
 		}
 	}()
-	if s, err = copyHashed(ctx, f, r); err != nil {
+	if s, err = q.copyHashed(ctx, f, r); err != nil {
 		return s, err
 	}
 	return s, f.Sync()
@@ -40,10 +40,13 @@ func spool(ctx context.Context, path string, r io.Reader) (s spooled, err error)
 
 // copyHashed reads and hashes in this goroutine while another one writes the
 // piece before. It stops reading soon after a write has failed.
-func copyHashed(ctx context.Context, w io.Writer, r io.Reader) (s spooled, err error) {
+func (q *Queue) copyHashed(ctx context.Context, w io.Writer, r io.Reader) (s spooled, err error) {
 	free, full, written := make(chan []byte, 2), make(chan []byte, 2), make(chan error, 1)
-	free <- make([]byte, pieceSize)
-	free <- make([]byte, pieceSize)
+	for range 2 {
+		buf := q.buffer(pieceSize)
+		defer q.recycleOne(buf) // by then nobody writes it any more
+		free <- buf
+	}
 	go func() { written <- writePieces(w, full, free) }()
 	h := sha256.New()
 	for buf := range free {

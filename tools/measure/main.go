@@ -5,7 +5,7 @@
 // curl. It prints Markdown tables. Everything lies in memory (/dev/shm), in a
 // session and a state directory of its own.
 //
-//	go run ./tools/measure [-size BYTES] [-starts N] [-idle D] [start|idle|upload]...
+//	go run ./tools/measure [-size BYTES] [-to DESTINATIONS] [-starts N] [-idle D] [start|idle|upload]...
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"berth/portshare"
@@ -33,6 +34,7 @@ func main() {
 
 func run(ctx context.Context) (err error) {
 	size := flag.Int64("size", 1<<30, "`bytes` of an upload")
+	to := flag.String("to", "local,tusd,vsftpd,sshd", "`destinations` of the uploads")
 	starts := flag.Int("starts", 20, "how often a controller is started")
 	idle := flag.Duration("idle", 30*time.Second, "how long the idle controller is watched")
 	flag.Parse()
@@ -48,7 +50,7 @@ func run(ctx context.Context) (err error) {
 	measures := map[string]func() error{
 		"start":  func() error { return box.measureStart(ctx, *starts) },
 		"idle":   func() error { return box.measureIdle(ctx, *idle) },
-		"upload": func() error { return box.measureUploads(ctx, *size) },
+		"upload": func() error { return box.measureUploads(ctx, *size, strings.Split(*to, ",")) },
 	}
 	for _, name := range what {
 		if measures[name] == nil {

@@ -111,28 +111,30 @@ func FuzzReply(f *testing.F) {
 	for _, s := range []string{"220 ready\r\n", "211-F\r\n A\r\n211 E\r\n", "227 (1,2,3,4,5,6)\r\n", "229 (|||5|)\r\n", "257 \"/a\"\"b\" x\r\n", "213 42\r\n"} {
 		f.Add(s)
 	}
-	f.Fuzz(func(t *testing.T, s string) {
-		a, err := read(s)
-		if err != nil {
-			return
+	f.Fuzz(func(t *testing.T, s string) { checkReply(t, s) })
+}
+
+func checkReply(t testing.TB, s string) {
+	a, err := read(s)
+	if err != nil {
+		return
+	}
+	if a.code < 100 || a.code > 599 || len(a.lines) > maxLines+1 || len(a.text()) > len(s) {
+		t.Fatalf("%q became %d with %d lines", s, a.code, len(a.lines))
+	}
+	for _, port := range []func(string) (int, error){parseEPSV, parsePASV} {
+		if p, err := port(a.text()); err == nil && (p < 1 || p > 65535) {
+			t.Fatalf("port %d from %q", p, s)
 		}
-		if a.code < 100 || a.code > 599 || len(a.lines) > maxLines+1 || len(a.text()) > len(s) {
-			t.Fatalf("%q became %d with %d lines", s, a.code, len(a.lines))
-		}
-		for _, port := range []func(string) (int, error){parseEPSV, parsePASV} {
-			if p, err := port(a.text()); err == nil && (p < 1 || p > 65535) {
-				t.Fatalf("port %d from %q", p, s)
-			}
-		}
-		if n, err := parseSize(a.text()); err == nil && n < 0 {
-			t.Fatalf("size %d from %q", n, s)
-		}
-		if d, err := parsePWD(a.text()); err == nil && (d[0] != '/' || strings.ContainsAny(d, "\r\n\x00")) {
-			t.Fatalf("directory %q from %q", d, s)
-		}
-		if p := printable(a.text()); strings.ContainsFunc(p, func(r rune) bool { return r < ' ' && unicode.IsControl(r) }) {
-			t.Fatalf("%q is printed as %q", s, p)
-		}
-		_, _ = parseHash(a.lines)
-	})
+	}
+	if n, err := parseSize(a.text()); err == nil && n < 0 {
+		t.Fatalf("size %d from %q", n, s)
+	}
+	if d, err := parsePWD(a.text()); err == nil && (d[0] != '/' || strings.ContainsAny(d, "\r\n\x00")) {
+		t.Fatalf("directory %q from %q", d, s)
+	}
+	if p := printable(a.text()); strings.ContainsFunc(p, func(r rune) bool { return r < ' ' && unicode.IsControl(r) }) {
+		t.Fatalf("%q is printed as %q", s, p)
+	}
+	_, _ = parseHash(a.lines)
 }

@@ -98,8 +98,13 @@ func (b *Backend) Link(o transfer.Object, _ transfer.Handle) (string, bool) {
 // Probe asks the server, which lives in this process.
 func (b *Backend) Probe(ctx context.Context) error { return b.tus.Probe(ctx) }
 
-// SHA256 hashes the server's own file.
+// SHA256 hashes the beginning of the server's own file. The whole of it is read back
+// instead, as the queue does on errors.ErrUnsupported: both files are on this
+// machine, and comparing them takes a third of the time of hashing one.
 func (b *Backend) SHA256(ctx context.Context, o transfer.Object, h transfer.Handle, n int64) (sum [32]byte, err error) {
+	if n == o.Size {
+		return sum, errors.ErrUnsupported
+	}
 	r, err := b.ReadAt(ctx, o, h, 0, n)
 	if err != nil {
 		return sum, err

@@ -270,16 +270,18 @@ func FuzzDisposition(f *testing.F) {
 	for _, s := range []string{"a.txt", "ü \"x\".pdf", "100%.bin", "日本.doc", "a;b=c", "\\", "🚢"} {
 		f.Add(s)
 	}
-	f.Fuzz(func(t *testing.T, name string) {
-		d := disposition(name)
-		if strings.ContainsAny(d, "\r\n") {
-			t.Fatalf("header injection: %q", d)
-		}
-		_, params, err := mime.ParseMediaType(d)
-		if err != nil || params["filename"] != name {
-			t.Fatalf("%q came back as %q (%v) by %q", name, params["filename"], err, d)
-		}
-	})
+	f.Fuzz(func(t *testing.T, name string) { checkDisposition(t, name) })
+}
+
+func checkDisposition(t testing.TB, name string) {
+	d := disposition(name)
+	if strings.ContainsAny(d, "\r\n") {
+		t.Fatalf("header injection: %q", d)
+	}
+	_, params, err := mime.ParseMediaType(d)
+	if err != nil || params["filename"] != name {
+		t.Fatalf("%q came back as %q (%v) by %q", name, params["filename"], err, d)
+	}
 }
 
 func BenchmarkUpload1GiB(b *testing.B)  { bench(b, transfertest.Bench) }

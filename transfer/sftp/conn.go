@@ -26,15 +26,18 @@ type conn struct {
 	home     string // where the server started us
 	openSSH  bool
 	packet   int // bytes of one write request
+	requests int // in flight for one file
 	patience time.Duration
 	dead     atomic.Bool // closed, by whoever lost patience or interest
 }
 
 // Requests in flight for one file, and their size. OpenSSH takes 256 KiB with the
-// header; what others take is only promised for 32 KiB.
+// header; what others take is only promised for 32 KiB. More than a few MiB in
+// flight only cost memory: the window of the SSH library is 2 MiB.
 const (
 	inFlight    = 64
 	smallPacket = 32 << 10
+	inFlightBig = 16
 	largePacket = 255 << 10
 )
 
@@ -70,11 +73,11 @@ func (c *conn) handshake(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return a.explain(err)
 	}
-	c.packet = smallPacket
+	c.packet, c.requests = smallPacket, inFlight
 	if c.openSSH = strings.HasPrefix(string(t.ServerVersion()), "SSH-2.0-OpenSSH_"); c.openSSH {
-		c.packet = largePacket
+		c.packet, c.requests = largePacket, inFlightBig
 	}
-	c.sftp, err = sftp.NewClient(ssh.NewClient(t, chans, reqs), sftp.MaxPacketUnchecked(c.packet), sftp.MaxConcurrentRequestsPerFile(inFlight))
+	c.sftp, err = sftp.NewClient(ssh.NewClient(t, chans, reqs), sftp.MaxPacketUnchecked(c.packet), sftp.MaxConcurrentRequestsPerFile(c.requests))
 	if err != nil {
 		return fmt.Errorf("%s offers no sftp: %w", cfg.Addr, err)
 	}

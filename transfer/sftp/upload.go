@@ -158,7 +158,7 @@ func (u *upload) connect() error {
 	}
 	u.stream = s
 	go func() {
-		_, err := f.ReadFromWithConcurrency(r, inFlight)
+		_, err := f.ReadFromWithConcurrency(r, c.requests)
 		s.ended <- err
 		r.CloseWithError(errors.Join(err, io.ErrClosedPipe))
 	}()

@@ -450,18 +450,20 @@ func sendRest(t *testing.T, b *Backend, o transfer.Object, h transfer.Handle, co
 func FuzzState(f *testing.F) {
 	f.Add("0", "100", "bytes 0-9/100", "x")
 	f.Add("-1", "", "bytes 1", "\x1b[31m")
-	f.Fuzz(func(t *testing.T, offset, length, rng, text string) {
-		n, err := parseState(http.Header{"Upload-Offset": {offset}, "Upload-Length": {length}}, 100)
-		if err == nil && (n < 0 || n > 100) {
-			t.Fatalf("offset %d from %q", n, offset)
-		}
-		if m := message(text); len(m) > 1000 || strings.ContainsFunc(m, func(r rune) bool { return r < ' ' }) {
-			t.Fatalf("%q is printed as %q", text, m)
-		}
-		b := &Backend{endpoint: &url.URL{Scheme: "https", Host: "host", Path: "/files/"}}
-		if u, err := b.location(text); err == nil && (u.Scheme != "https" || u.Host != "host" || u.User != nil) {
-			t.Fatalf("%q leads to %s", text, u)
-		}
-		_ = offered(http.Header{"Tus-Extension": {text}, "Tus-Checksum-Algorithm": {rng}})
-	})
+	f.Fuzz(func(t *testing.T, offset, length, rng, text string) { checkState(t, offset, length, rng, text) })
+}
+
+func checkState(t testing.TB, offset, length, rng, text string) {
+	n, err := parseState(http.Header{"Upload-Offset": {offset}, "Upload-Length": {length}}, 100)
+	if err == nil && (n < 0 || n > 100) {
+		t.Fatalf("offset %d from %q", n, offset)
+	}
+	if m := message(text); len(m) > 1000 || strings.ContainsFunc(m, func(r rune) bool { return r < ' ' }) {
+		t.Fatalf("%q is printed as %q", text, m)
+	}
+	b := &Backend{endpoint: &url.URL{Scheme: "https", Host: "host", Path: "/files/"}}
+	if u, err := b.location(text); err == nil && (u.Scheme != "https" || u.Host != "host" || u.User != nil) {
+		t.Fatalf("%q leads to %s", text, u)
+	}
+	_ = offered(http.Header{"Tus-Extension": {text}, "Tus-Checksum-Algorithm": {rng}})
 }
