@@ -33,6 +33,9 @@ func Sizes(outgoing, incoming int) DialOption {
 	return func(h *hello) { h.outgoing, h.incoming = uint64(max(0, outgoing)), uint64(max(0, incoming)) }
 }
 
+// NoSpin is Options.NoSpin for this companion.
+func NoSpin() DialOption { return func(h *hello) { h.noSpin = true } }
+
 // Dial registers this process under name with the engine at endpoint. It waits
 // while the engine has no room, until ctx ends. Errors wrap ErrVersion (built with
 // another layout), ErrRefused (the name is taken, another user's engine) or
@@ -95,7 +98,7 @@ func enroll(conn conn, pid int, h hello) (*Client, error) {
 		case f.kind == frameRegistered && c != nil:
 			return c, nil
 		case f.kind == frameWelcome && c == nil:
-			if c, err = newClient(conn, pid, h.name, f); err != nil {
+			if c, err = newClient(conn, pid, h, f); err != nil {
 				return nil, err
 			}
 		case c != nil:
@@ -121,7 +124,7 @@ func refusedBy(body []byte) error {
 }
 
 // newClient maps what came with a welcome.
-func newClient(conn conn, pid int, name string, f frame) (*Client, error) {
+func newClient(conn conn, pid int, h hello, f frame) (*Client, error) {
 	w, err := decodeWelcome(f.body)
 	if err == nil && len(f.handles) < 2 {
 		err = fmt.Errorf("%w: a welcome with %d handles", ErrProtocol, len(f.handles))
@@ -141,10 +144,10 @@ func newClient(conn conn, pid int, name string, f frame) (*Client, error) {
 		return nil, err
 	}
 	roster := newRoster(dir, func(seen uint32) { _ = conn.write(frameWatch, le.AppendUint32(nil, seen)) })
-	c := &Client{name: name, roster: roster, handlers: map[string]Handler{}, trusting: map[string]bool{}, served: make(chan struct{})}
+	c := &Client{name: h.name, roster: roster, handlers: map[string]Handler{}, trusting: map[string]bool{}, served: make(chan struct{})}
 	c.link, err = newLink(linkConfig{
 		peer: "the engine", pid: pid, companion: true, slots: w.slots, unit: int(w.unit), window: int(w.window),
-		largest: int(w.largest), whole: int(w.whole), lane: lane, events: eventsFrom(f.handles), conn: &attentiveConn{conn, roster.heard}, host: c,
+		largest: int(w.largest), whole: int(w.whole), lane: lane, events: eventsFrom(f.handles), noSpin: h.noSpin, conn: &attentiveConn{conn, roster.heard}, host: c,
 	})
 	if err != nil {
 		closeSegments(dir, lane)

@@ -14,18 +14,9 @@ const (
 
 var errUnknownSession = errors.New("a record for a session that was never opened")
 
-// dispatch handles one record of the other side. r is this process's own copy;
-// an error means that the other side broke the protocol. Only the leader calls it.
-func (l *link) dispatch(r *record) error {
-	l.mu.Lock()
-	l.dispatching = true
-	err := l.handle(r)
-	l.dispatching = false
-	l.mu.Unlock()
-	return err
-}
-
-// handle is dispatch for who holds mu.
+// handle handles one record of the other side. r is this process's own copy; an
+// error means that the other side broke the protocol. Only the leader calls it, with
+// mu held.
 func (l *link) handle(r *record) error {
 	if r.kind() == kindOpen {
 		return l.gotOpen(r)

@@ -43,6 +43,7 @@ type hello struct {
 	pid                uint32
 	outgoing, incoming uint64
 	name               string
+	noSpin             bool // stays here
 }
 
 func (h hello) encode() []byte {

@@ -232,3 +232,12 @@ func (e *fuzzEnd) check(t testing.TB, l *link) {
 		}
 	}
 }
+
+// dispatch handles one record as the leader does.
+func (l *link) dispatch(r *record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dispatching = true
+	defer func() { l.dispatching = false }()
+	return l.handle(r)
+}

@@ -40,6 +40,7 @@ type linkConfig struct {
 	unit, window int
 	largest      int
 	whole        int // parcels to companions from this size on travel as whole segments; 0: never
+	noSpin       bool
 	lane         *shm.Segment
 	events       []uintptr // Windows only
 	conn         conn

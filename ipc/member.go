@@ -224,7 +224,8 @@ func (m *member) build(out, in int) ([]*shm.Segment, error) {
 	}
 	o := m.e.opts
 	m.link, err = newLink(linkConfig{
-		peer: m.name, pid: m.peer.pid, slots: defaultSlots, unit: o.Unit, window: o.Window,
+		noSpin: o.NoSpin,
+		peer:   m.name, pid: m.peer.pid, slots: defaultSlots, unit: o.Unit, window: o.Window,
 		largest: o.Largest, whole: wholeFrom(), lane: lane, events: own, conn: m.conn, host: m,
 	})
 	if err != nil {
