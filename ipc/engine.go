@@ -25,6 +25,9 @@ type Options struct {
 	// Budget is the most payload memory that all blocks together may take, in bytes;
 	// by default a quarter of the memory that this process may use.
 	Budget int64
+	// Share is the most of it that the block of one companion may take, in bytes; by
+	// default three quarters.
+	Share int64
 	// Cache is the most memory that retained payloads may take beside that, in bytes;
 	// by default a quarter of the budget.
 	Cache int64
@@ -56,6 +59,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Budget <= 0 {
 		o.Budget = usableMemory() / 4
+	}
+	if o.Share <= 0 {
+		o.Share = o.Budget / 4 * 3
 	}
 	if o.Cache <= 0 {
 		o.Cache = o.Budget / 4
@@ -268,6 +274,7 @@ func (e *Engine) leave(m *member, why error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.present, m)
+	e.note(m, why)
 	if e.members[m.name] != m {
 		return
 	}
@@ -275,12 +282,6 @@ func (e *Engine) leave(m *member, why error) {
 	e.watchers.remove(m)
 	e.used -= m.bytes - m.unmade
 	e.directory.free(m.index)
-	if errors.Is(why, ErrProtocol) {
-		e.dropped = append(e.dropped, Drop{Name: m.name, PID: m.peer.pid, Reason: why.Error(), At: time.Now()})
-		if len(e.dropped) > maxDrops {
-			e.dropped = e.dropped[1:]
-		}
-	}
 	e.roomMayBeFree()
 }
 
@@ -288,7 +289,7 @@ func (e *Engine) leave(m *member, why error) {
 func (e *Engine) charge(m *member, n int64) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.members[m.name] != m || e.used+n > e.opts.Budget {
+	if e.members[m.name] != m || e.used+n > e.opts.Budget || m.bytes+n > e.opts.Share {
 		return false
 	}
 	e.used += n
@@ -301,7 +302,7 @@ func (e *Engine) charge(m *member, n int64) bool {
 // chargeSoon is charge; when the budget is spent it asks everybody for what they
 // don't use and waits a moment for it.
 func (e *Engine) chargeSoon(m *member, n int64) bool {
-	if n > e.opts.Budget {
+	if n > min(e.opts.Budget, e.opts.Share) {
 		return false
 	}
 	patience := time.NewTimer(trimTime)

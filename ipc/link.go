@@ -65,6 +65,8 @@ type link struct {
 	cancel context.CancelCauseFunc
 
 	leader  atomic.Uint32 // leading while somebody reads rx (pump.go)
+	sighted atomic.Pointer[sight]
+	arms    atomic.Uint32 // doorbells that the other side may ring
 	users   atomic.Int32  // of the lane: who takes it down, and a leader it deposed
 	ending  atomic.Bool   // nobody shall lead any more but who takes the link down
 	owing   atomic.Uint32 // 1 while releases wait in debts
@@ -137,7 +139,7 @@ func newLink(c linkConfig) (*link, error) {
 	l.shrinkTimer = time.AfterFunc(time.Hour, l.shrink)
 	l.shrinkTimer.Stop()
 	l.users.Store(1)
-	l.rx.wake.Swap(doorbell)
+	l.arm()
 	return l, nil
 }
 
@@ -206,6 +208,7 @@ func clip(s string, n int) string { return s[:min(len(s), n)] }
 // It looks at the ring at once, for a doorbell may have come during the rendezvous,
 // and after every frame: a stream full of others swallows doorbells.
 func (l *link) serve(other func(frame) error) {
+	w := watchman{since: time.Now()}
 	for {
 		l.answer()
 		f, err := l.conn.read()
@@ -217,9 +220,13 @@ func (l *link) serve(other func(frame) error) {
 		switch f.kind {
 		case frameDoorbell:
 			closeHandles(f.handles)
+			if err := w.rung(l); err != nil {
+				l.breach(err)
+			}
 		case frameFailure:
 			l.fail(fmt.Errorf("%w: %s hung up: %q", ErrRefused, l.peer, clip(string(f.body), 512)))
 		default:
+			w.pace()
 			if err := other(f); err != nil {
 				l.breach(err)
 			}

@@ -14,7 +14,6 @@ import (
 
 const (
 	helloTimeout = 10 * time.Second
-	maxDrops     = 64
 	maxExtent    = 16 << 20 // of an extent that is divided; a larger parcel gets one of its own
 )
 
@@ -24,6 +23,8 @@ type member struct {
 	conn  conn
 	peer  peer
 	since time.Time
+
+	claim string // the name in its hello
 
 	// Set by enter, under the engine's mu.
 	name   string
@@ -152,6 +153,9 @@ func (m *member) rendezvous() error {
 	}
 	o := m.e.opts
 	out, in := clampHalf(h.outgoing, o.Outgoing, o), clampHalf(h.incoming, o.Incoming, o)
+	if err := spareDescriptors(); err != nil {
+		return err
+	}
 	if err := m.e.enter(m, h.name, int64(out+in)); err != nil {
 		return err
 	}
@@ -193,6 +197,7 @@ func (m *member) hello() (hello, error) {
 	if h.version != Version {
 		return hello{}, &refusedError{refuseVersion, fmt.Sprintf("the companion speaks version %d, the engine version %d", h.version, Version)}
 	}
+	m.claim = h.name
 	if h.name == Controller {
 		return hello{}, &refusedError{refuseName, "the name controller is the engine's own"}
 	}
@@ -409,8 +414,11 @@ func (m *member) answered() {
 // enlarge adds an extent that can hold n bytes in a row.
 func (m *member) enlarge(half uint32, n int) error {
 	size := extentFor(n, m.e.opts.Unit)
+	if m.link.extents() >= maxExtents {
+		return fmt.Errorf("%w: it has %d extents already, release some of what they hold", ErrNoMemory, maxExtents)
+	}
 	if !m.e.chargeSoon(m, int64(size)) {
-		return fmt.Errorf("%w: the budget of %d bytes is spent", ErrNoMemory, m.e.opts.Budget)
+		return fmt.Errorf("%w: its share of %d bytes or the budget of %d is spent", ErrNoMemory, m.e.opts.Share, m.e.opts.Budget)
 	}
 	_, err := m.extent(half, size)
 	m.e.made(m, int64(size), err == nil)

@@ -262,7 +262,7 @@ func (l *link) leave() {
 func (l *link) leaveArmed() {
 	for {
 		if !l.ending.Load() {
-			l.rx.wake.Swap(doorbell)
+			l.arm()
 			if l.rx.ready() || l.short.Load() && l.hasRoom() {
 				l.rx.wake.Swap(awake)
 				l.pump()

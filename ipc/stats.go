@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"runtime"
 	"sort"
 	"time"
 )
@@ -10,7 +11,7 @@ type Stats struct {
 	Budget     int64
 	Used       int64 // of the budget: the blocks of all companions
 	Companions []CompanionStats
-	Dropped    []Drop // the last companions that broke the protocol
+	Dropped    []Drop // the last companions that were dropped or not let in, oldest first
 	Cached     []Cached
 
 	CacheBudget int64
@@ -27,14 +28,6 @@ type CompanionStats struct {
 	UsedBytes   int64 // what the engine sees in use: its own half, and messages not yet released
 	LargestFree int64 // longest free run of the engine's half
 	Sessions    int
-}
-
-// Drop says why a companion was dropped.
-type Drop struct {
-	Name   string
-	PID    int
-	Reason string
-	At     time.Time
 }
 
 // Stats answers what the engine holds now, companions sorted by name.
@@ -59,14 +52,38 @@ func (e *Engine) Stats() Stats {
 	return s
 }
 
+// sight is what Stats shows of a lane.
+type sight struct {
+	used, largest int64
+	sessions      int
+}
+
+// describe never waits: who asks for figures must not stand in line behind those who
+// work, on a machine where the one that holds mu may have no processor. The figures
+// of a lane that is being worked on are those of the last look at it.
 func (l *link) describe(c *CompanionStats) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c.State = "registered"
-	if l.err != nil {
-		c.State = "leaving"
-		return
+	for range 4 {
+		if l.glance() {
+			break
+		}
+		runtime.Gosched()
 	}
-	_, used, largest := l.mem.usage()
-	c.UsedBytes, c.LargestFree, c.Sessions = int64(used+l.leased), int64(largest), len(l.sessions)
+	c.State = "registered"
+	if l.isDead() {
+		c.State = "leaving"
+	} else if s := l.sighted.Load(); s != nil {
+		c.UsedBytes, c.LargestFree, c.Sessions = s.used, s.largest, s.sessions
+	}
+}
+
+func (l *link) glance() bool {
+	if !l.mu.TryLock() {
+		return false
+	}
+	defer l.mu.Unlock()
+	if l.err == nil {
+		_, used, largest := l.mem.usage()
+		l.sighted.Store(&sight{int64(used + l.leased), int64(largest), len(l.sessions)})
+	}
+	return true
 }
