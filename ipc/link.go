@@ -66,7 +66,7 @@ type link struct {
 
 	leader  atomic.Uint32 // leading while somebody reads rx (pump.go)
 	sighted atomic.Pointer[sight]
-	arms    atomic.Uint32 // doorbells that the other side may ring
+	arms    atomic.Uint32 // doorbells that the other side might ring so far
 	users   atomic.Int32  // of the lane: who takes it down, and a leader it deposed
 	ending  atomic.Bool   // nobody shall lead any more but who takes the link down
 	owing   atomic.Uint32 // 1 while releases wait in debts

@@ -93,7 +93,7 @@ func (l *link) leaveLane() {
 // until it is not worth a thread any more (false). The caller has taken the lead,
 // and has lost it afterwards; it must check c once more after false.
 func (l *link) lead(ctx context.Context, c condition) (over bool, err error) {
-	l.rx.rise()
+	l.disarm()
 	for {
 		ready, err := l.pumpFor(c)
 		if !ready && err == nil && ctx.Err() != nil {
@@ -264,7 +264,7 @@ func (l *link) leaveArmed() {
 		if !l.ending.Load() {
 			l.arm()
 			if l.rx.ready() || l.short.Load() && l.hasRoom() {
-				l.rx.wake.Swap(awake)
+				l.disarm()
 				l.pump()
 				continue
 			}
@@ -296,7 +296,7 @@ func (l *link) answer() {
 	l.rung.Swap(1)
 	if l.takeLead() {
 		l.rung.Swap(0)
-		l.rx.rise()
+		l.disarm()
 		l.pump()
 		if r := (*relaying)(l); !r.ready() {
 			go func() { _, _ = l.lead(context.Background(), r) }() // for as long as it is busy

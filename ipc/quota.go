@@ -41,7 +41,17 @@ func (l *link) extents() int {
 // arm has the other side ring once for its next record.
 func (l *link) arm() {
 	l.arms.Add(1) // first: it may ring before this returns
-	l.rx.wake.Swap(doorbell)
+	if l.rx.wake.Swap(doorbell) == doorbell {
+		l.arms.Add(^uint32(0))
+	}
+}
+
+// disarm says that this side looks. Where the word still called for a doorbell, the
+// other side has not exchanged it, and may not ring.
+func (l *link) disarm() {
+	if l.rx.rise() == doorbell {
+		l.arms.Add(^uint32(0))
+	}
 }
 
 // watchman sees to it that nobody keeps the reader of a control stream busy for
@@ -57,7 +67,7 @@ type watchman struct {
 // exchange of its wake word answered so. (The engine rings for other reasons too.)
 func (w *watchman) rung(l *link) error {
 	arms := l.arms.Load()
-	w.due = int(min(int64(w.due)+int64(arms-w.arms), idleRings)) - 1
+	w.due = min(w.due+int(int32(arms-w.arms)), idleRings) - 1
 	w.arms = arms
 	if !l.companion && w.due < -idleRings {
 		return fmt.Errorf("it rang the doorbell %d times for nothing", -w.due)

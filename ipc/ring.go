@@ -142,11 +142,13 @@ func (c *consumer) pop(r *record) bool {
 
 // rise says that this side is looking. The exchange would take the word's cache
 // line away from the producer, which reads it with every record: none is needed when
-// nothing changes, for only the consumer ever sets it to something else.
-func (c *consumer) rise() {
-	if c.wake.Load() != awake {
-		c.wake.Swap(awake)
+// nothing changes, for only the consumer ever sets it to something else. It answers
+// what the word was.
+func (c *consumer) rise() uint32 {
+	if c.wake.Load() == awake {
+		return awake
 	}
+	return c.wake.Swap(awake)
 }
 
 // advance gives the copied slots back and says whether the producer waits for them.

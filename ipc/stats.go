@@ -69,9 +69,13 @@ func (l *link) describe(c *CompanionStats) {
 		runtime.Gosched()
 	}
 	c.State = "registered"
-	if l.isDead() {
+	select {
+	case <-l.done:
 		c.State = "leaving"
-	} else if s := l.sighted.Load(); s != nil {
+		return
+	default:
+	}
+	if s := l.sighted.Load(); s != nil {
 		c.UsedBytes, c.LargestFree, c.Sessions = s.used, s.largest, s.sessions
 	}
 }
