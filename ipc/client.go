@@ -190,6 +190,8 @@ func (c *Client) Close() error {
 
 // Open opens a session to a service: "controller/service" is the engine's host,
 // "name/service" another companion. The header (at most 64 KiB) is for the service.
+// It waits for the answer until ctx ends. ErrAddress: no such companion or service;
+// ErrRefused: too many sessions, or closed unanswered; ErrPeer: the engine is gone.
 func (c *Client) Open(ctx context.Context, address string, header []byte) (*Session, error) {
 	name, service, err := splitAddress(address)
 	if err != nil {
@@ -208,13 +210,16 @@ func (c *Client) OpenTrusted(ctx context.Context, address string, header []byte)
 	return c.link.openSession(ctx, opening{address: address, header: header, trusted: true}, name, service)
 }
 
-// Alloc waits for a parcel of n bytes in the own block until ctx ends.
+// Alloc waits for a parcel of n bytes in the own block until ctx ends. It can be sent
+// in any session of this client; Session.Alloc knows besides who will read it, and is
+// the better choice for large ones.
 func (c *Client) Alloc(ctx context.Context, n int) (*Parcel, error) { return c.link.alloc(ctx, n) }
 
 // TryAlloc is Alloc without waiting: ErrNoMemory when nothing is free now.
 func (c *Client) TryAlloc(n int) (*Parcel, error) { return c.link.tryAlloc(n) }
 
-// Handle serves the sessions that others open to this companion's service.
+// Handle serves the sessions that others open to this companion's service, each in a
+// goroutine of its own. It replaces an earlier handler of that service.
 func (c *Client) Handle(service string, h Handler) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -332,7 +337,9 @@ func (c *Client) open(s *Session, o opening) *closing {
 
 const maxOffered = 64
 
-// Accept waits for a session that no handler serves.
+// Accept waits for a session that no handler serves, until ctx ends. Before its first
+// call such sessions are refused; from then on up to 64 wait for it. The caller closes
+// the session.
 func (c *Client) Accept(ctx context.Context) (*Session, error) {
 	c.mu.Lock()
 	c.accepting = true

@@ -147,7 +147,8 @@ func (e *Engine) Handle(service string, h Handler) {
 	e.handlers[service] = h
 }
 
-// Open opens a session from the controller to a service of a companion.
+// Open opens a session from the controller to a service of a companion, and waits
+// for its answer until ctx ends. Errors are those of Client.Open.
 func (e *Engine) Open(ctx context.Context, address string, header []byte) (*Session, error) {
 	name, service, err := splitAddress(address)
 	if err != nil {
@@ -162,7 +163,8 @@ func (e *Engine) Open(ctx context.Context, address string, header []byte) (*Sess
 	return m.link.openSession(ctx, opening{address: address, from: Controller, header: header}, name, service)
 }
 
-// Close drops every companion and gives all memory back.
+// Close drops every companion, waits for the handlers of their sessions, and gives
+// all memory back but what messages that are still held point to.
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	if e.closed {

@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// Handler serves one session; the session is closed when it returns. ctx ends
-// when the other side is gone.
+// Handler serves one session in a goroutine of its own; the session is closed when
+// it returns. ctx ends when the companion at the other end of the lane is gone.
 type Handler func(ctx context.Context, s *Session)
 
 // openWanted is the condition that an opened session was answered.

@@ -78,6 +78,12 @@ func (testHost) parting(uint32, *shm.Segment) {}
 // heapPair is a lane with both ends in this process.
 func heapPair(t testing.TB, slots uint32, engineHost, companionHost host) (engine, companion *link) {
 	t.Helper()
+	return joinedPair(t, slots, engineHost, companionHost, func(*link) {})
+}
+
+// joinedPair is heapPair whose ends are prepared before they are served.
+func joinedPair(t testing.TB, slots uint32, engineHost, companionHost host, prepare func(*link)) (engine, companion *link) {
+	t.Helper()
 	size := laneSize(slots)
 	shared := shm.HeapSegment(size)
 	formatLane(shared.Bytes(), slots)
@@ -101,6 +107,8 @@ func heapPair(t testing.TB, slots uint32, engineHost, companionHost host) (engin
 	if companion, err = newLink(cc); err != nil {
 		t.Fatal(err)
 	}
+	prepare(engine)
+	prepare(companion)
 	companion.mem.add(1, up)
 	engine.theirs[1] = &foreign{number: 1, seg: alias(up)}
 	engine.mem.add(2, down)

@@ -26,7 +26,8 @@ func (p *Parcel) Fill(b []byte) int { return shm.Copy(p.data, b, 0) }
 // Bytes is the memory to fill. It holds what its last user left there.
 func (p *Parcel) Bytes() []byte { return p.data }
 
-// Shorten keeps the first n bytes and gives the rest back at once.
+// Shorten keeps the first n bytes (at most as many as there are) and gives the rest
+// back at once.
 func (p *Parcel) Shorten(n int) {
 	p.data = p.data[:n]
 	if p.ext == nil {

@@ -110,7 +110,9 @@ func (s *Session) PID() int { return s.l.pid }
 func (s *Session) Done() <-chan struct{} { return s.l.done }
 
 // Alloc waits for a parcel of n bytes that this session's other side will be able
-// to read in place, until ctx ends.
+// to read in place, until ctx ends; the caller must send or release it. ErrTooLarge:
+// no block can hold it, use a Writer. ErrNoMemory: the engine has no more to give;
+// the other side's Recv answers that too, as it does when ctx's deadline passes.
 func (s *Session) Alloc(ctx context.Context, n int) (*Parcel, error) {
 	p, err := s.l.allocFor(ctx, n, s.relayed())
 	if err != nil && (errors.Is(err, ErrNoMemory) || errors.Is(err, context.DeadlineExceeded)) {
@@ -136,7 +138,8 @@ func (s *Session) starved(n int) {
 }
 
 // Send hands p over: from now on it belongs to the other side, whatever Send
-// answers. It waits while the window is full.
+// answers. It waits while the window is full, until ctx ends. io.EOF: the other side
+// has closed. ErrPeer: it is gone. ErrClosed: this side has closed.
 func (s *Session) Send(ctx context.Context, p *Parcel) error { return s.send(ctx, p, 0, 0) }
 
 // SendBytes copies b into a parcel and sends it.
@@ -295,7 +298,9 @@ type recvWanted Session
 func (w *recvWanted) ready() bool { return w.queue.len() > 0 || w.closed || w.ended != nil }
 
 // Recv waits for the next message that is not the reply to a Call. It answers
-// io.EOF when the other side has closed and all it sent was received.
+// io.EOF when the other side has closed and all it sent was received, ErrPeer when
+// that is gone, and ErrNoMemory once when it had no memory for its next message: the
+// session goes on. The message must be released; Close doesn't do that.
 func (s *Session) Recv(ctx context.Context) (*Message, error) {
 	l := s.l
 	for {
@@ -339,7 +344,9 @@ func (s *Session) next() (*Message, error) {
 // flagStarved marks, in the queue only, the notice that the peer has no memory.
 const flagStarved = 1 << 7
 
-// Call sends p as a request and waits for its reply.
+// Call sends p as a request and waits for its reply until ctx ends; a reply that
+// comes later is dropped. ErrPeer: the session ended before it. The reply must be
+// released.
 func (s *Session) Call(ctx context.Context, p *Parcel) (*Message, error) {
 	l := s.l
 	l.mu.Lock()
@@ -393,7 +400,8 @@ func (s *Session) Reply(ctx context.Context, m *Message, p *Parcel) error {
 // does nothing.
 func (s *Session) Close() error { return s.close(closing{code: closeDone}) }
 
-// Fail ends the session with a reason that the other side's calls answer.
+// Fail ends the session with a reason, cut to the 112 bytes of a record, that the
+// other side's calls answer together with ErrRefused.
 func (s *Session) Fail(reason string) error { return s.close(closing{closeRefused, reason}) }
 
 // forget takes a session that both sides have closed off the list.

@@ -114,14 +114,17 @@ proctype Sender(byte l) {        /* companion 0 */
 
 proctype Receiver(byte l) {      /* companion 1 */
   byte b, g, t, old = NONE, oldg;
-  bit again;
+  bit again, owed;
   {
 end:
     do
     :: atomic { lane[LANE(1,l)]?b, g, t -> reading[B(1,l,b)] = 1; assert(content[B(1,l,b)] == t) };
        atomic {
          assert(content[B(1,l,b)] == t);
-         reading[B(1,l,b)] = 0; back[LANE(1,l)]!b, g;
+         reading[B(1,l,b)] = 0; owed = 1
+       };
+       atomic {                                   /* link.owe: in company, some time later */
+         owed = 0; back[LANE(1,l)]!b, g;
          if :: old == NONE && hostile == 1 -> old = b; oldg = g :: else fi
        }
     :: atomic { old != NONE && !again && hostile == 1 -> again = 1; back[LANE(1,l)]!old, oldg }      /* hostile */

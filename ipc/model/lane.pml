@@ -257,7 +257,13 @@ proctype Side(byte me; byte mine; byte theirs) {
            stream[me]?_
 #endif
         fi;
-        swap(WAKE(other_side), AWAKE, w); w = 0
+        /* consumer.rise */
+        w = load(WAKE(other_side));
+        if
+        :: w == AWAKE
+        :: else -> swap(WAKE(other_side), AWAKE, w)
+        fi;
+        w = 0
      fi
   od;
   assert(tail == mine && next == theirs)

@@ -5,7 +5,7 @@
  * doorbells, and the timer of a hot lane. The other process only sends. Each step is
  * one atomic operation, or what the link's mutex makes one.
  *
- * Held to be true: there is one reader at a time (assertions), and every goroutine
+ * Held to be true: there is one reader at a time (assertions), every goroutine
  * gets what is for it (no invalid end state, and the formula served).
  */
 #ifndef N
@@ -25,19 +25,33 @@ bit timer;                       /* it will fire */
 byte inside;                     /* how many read the ring */
 byte got[2], seen[2];
 bit told[2];                     /* a token in the channel of the goroutine */
+byte waiters;                    /* link.waiters: goroutines in await */
+bit self;                        /* the leader is one of them */
 bit early;                       /* a sleep has ended by itself */
 
 #define ready (tail > next)
 
 inline takeLead(ok) { d_step { ok = !leader; leader = 1 } }
 
+inline unlead() { d_step { self = 0; leader = 0 } }
+
+/* consumer.rise leaves the exchange out when the word is that already; nobody else
+ * makes it anything else. */
+inline rise() { wake = AWAKE }
+
+/* link.notifyOne: the leader looks for itself. */
+#ifdef MUTANT_ONE_OTHER_NOT_TOLD
+#define others (waiters > 1 + self)
+#else
+#define others (waiters > self)
+#endif
+
 inline pump() {
-  inside++; assert(inside == 1);
+  d_step { inside++; assert(inside == 1) };
   do
-  :: d_step { ready -> got[next % 2]++; told[next % 2] = 1; next++ }
-  :: !ready -> break
-  od;
-  inside--
+  :: d_step { ready -> got[next % 2]++; if :: others -> told[next % 2] = 1 :: else fi; next++ }
+  :: d_step { !ready -> inside-- }; break
+  od
 }
 
 inline leaveArmed() {
@@ -51,28 +65,29 @@ inline leaveArmed() {
      :: ready -> wake = AWAKE; pump()
 #endif
      :: else ->
-        leader = 0;
+        unlead();
 #ifdef MUTANT_NO_NOTE_READ
-        break;
-#endif
+        break
+#else
         if
         :: !rung -> break
         :: else ->
            takeLead(ok);
-           if :: ok -> rung = 0 :: else -> break fi
+           if :: ok -> ok = 0; rung = 0 :: else -> break fi
         fi
+#endif
      fi
   od
 }
 
-inline watch() {                 /* watched.CompareAndSwap, and the timer set */
+inline watch() {                 /* link.keepWatch: the timer is set by who set watched */
   d_step { if :: !watched -> watched = 1; timer = 1 :: else fi }
 }
 
 inline leave() {
   if
   :: leaveArmed()
-  :: leader = 0;                 /* hot */
+  :: unlead();                   /* hot */
 #ifndef MUTANT_HOT_AND_UNWATCHED
      watch()
 #endif
@@ -83,21 +98,24 @@ proctype Waiter(byte me; byte total) {
   bit ok;
   do
   :: seen[me] == total -> break
-  :: seen[me] < total && got[me] > seen[me] -> seen[me]++
-  :: seen[me] < total && got[me] == seen[me] ->
+  :: seen[me] < total && got[me] > seen[me] -> goto served
+  :: d_step { seen[me] < total && got[me] == seen[me] -> waiters++ };         /* link.await */
+again:
      takeLead(ok);
      if
      :: ok ->                    /* link.lead */
-        wake = AWAKE;
+        d_step { ok = 0; self = 1 };
+        rise();
         do
         :: pump();
            if
-           :: got[me] > seen[me] -> leave(); break
+           :: got[me] > seen[me] -> leave(); goto enough
            :: else
            fi;
            if
            :: ready              /* more than a batch */
-           :: !ready ->          /* link.nap */
+           :: !ready ->
+              /* link.nap */
               wake = ASLEEP;
 #ifdef MUTANT_NO_LOOK_BEFORE_SLEEP
               if
@@ -111,19 +129,29 @@ proctype Waiter(byte me; byte total) {
                  if
                  :: !parked -> wake = AWAKE
                  :: d_step { parked && !early -> early = 1; parked = 0 };    /* too long */
-                    wake = AWAKE; leaveArmed(); goto wait
+                    wake = AWAKE; leaveArmed(); break
                  fi
               fi
-           :: leaveArmed(); goto wait                                        /* it can't sleep so */
+           :: !ready -> leaveArmed(); break             /* it can't sleep so */
            fi
         od
-     :: else -> goto wait
+     :: else
      fi;
+#ifndef MUTANT_NO_CHECK_AFTER_TRYING
      if
-     :: skip
-     :: false ->
-wait:   told[me]; told[me] = 0
-     fi
+     :: got[me] > seen[me] -> goto enough
+     :: else
+     fi;
+#endif
+     d_step { told[me] -> told[me] = 0 };
+     goto again;
+enough:
+     atomic { waiters--; seen[me]++ };
+     goto next_one;
+served:
+     seen[me]++;
+next_one:
+     skip
   od
 }
 
@@ -140,7 +168,7 @@ end:
      takeLead(ok);
 #endif
      if
-     :: ok -> rung = 0; wake = AWAKE; pump(); leaveArmed()
+     :: d_step { ok -> ok = 0; rung = 0 }; rise(); pump(); leaveArmed()
      :: else
      fi
   od
@@ -155,10 +183,13 @@ end:
      takeLead(ok);
      if
      :: ok ->
+        ok = 0;
         pump();
         if
-        :: next != last -> last = next; leader = 0; timer = 1
-        :: else -> watched = 0; leaveArmed()
+        :: next != last -> last = next; unlead(); timer = 1
+        :: else ->
+           watched = 0;
+           leaveArmed()
         fi
      :: else ->
         watched = 0;

@@ -25,7 +25,7 @@ byte changed;                  /* Engine.changed */
 bit shown;                     /* the entry of the directory */
 byte generation, shownFor = NONE;
 bit lane[C], out[C], in[C], kept[C]; /* segments that it has mapped; kept: in is in member.unmapped */
-bit sealed[C], ready[C], over[C];
+bit sealed[C], ready[C], over[C], cut[C];   /* cut: link.ctx has ended */
 bit closed[C];                 /* its end of the stream */
 bit engineDead;
 
@@ -50,8 +50,25 @@ inline publish(me) {
     assert(sealed[me]);
     assert(!shown && holder == me);
     shown = 1; shownFor = me; generation++;
-    assert(generation == told)         /* what welcome promised */
+    assert(generation == told);        /* what welcome promised */
+    run Retire(me, generation)
   }
+}
+
+/* directory.retire: runs when it likes after the link was cut, even when the entry is
+ * another's by then. */
+proctype Retire(byte me; byte mine) {
+  if
+  :: engineDead
+  :: cut[me] ->
+     atomic {
+#ifdef MUTANT_ANOTHER_RETIRED
+       if :: shown -> shown = 0 :: else fi
+#else
+       if :: shown && generation == mine -> shown = 0 :: else fi
+#endif
+     }
+  fi
 }
 
 proctype Member(byte me) {
@@ -118,7 +135,7 @@ proctype Member(byte me) {
     /* link.serve */
     dead[me];
 fail:
-    ready[me] = 0;
+    atomic { ready[me] = 0; cut[me] = 1 };
 #ifdef MUTANT_ROOM_BEFORE_MEMORY
     atomic { holder = NONE; used--; shown = 0; shownFor = NONE; changed++ };
 #endif
