@@ -120,7 +120,7 @@ func (e *fuzzEnd) play(t testing.TB, b []byte) (reached uint64) {
 		b = b[recordSize:]
 		if r.kind() >= stepSend && r.kind() <= stepWrite {
 			e.step(l, &r)
-		} else if l.dispatch(&r) != nil {
+		} else if e.handle(l, &r) != nil {
 			e.check(t, l)
 			return kinds<<8 | min(n, 7)<<1 | 1
 		}
@@ -128,6 +128,15 @@ func (e *fuzzEnd) play(t testing.TB, b []byte) (reached uint64) {
 	}
 	e.check(t, l)
 	return kinds << 8
+}
+
+// handle gives the link a record as its leader does.
+func (e *fuzzEnd) handle(l *link, r *record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dispatching = true
+	defer func() { l.dispatching = false }()
+	return l.handle(r)
 }
 
 // step is one of this end's own.
