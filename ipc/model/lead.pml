@@ -142,6 +142,8 @@ again:
      :: got[me] > seen[me] -> goto enough
      :: else
      fi;
+#else
+     skip;
 #endif
      d_step { told[me] -> told[me] = 0 };
      goto again;
