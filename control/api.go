@@ -83,6 +83,15 @@ type Select struct {
 	All bool     `json:"all,omitempty"`
 }
 
+// Filter says which jobs to list; its zero value means all of them. Those that fit
+// are listed in the order of their acceptance.
+type Filter struct {
+	IDs    []string // only these
+	States []string // only those in one of these states
+	Before string   // only those accepted before the job of this ID: the next page
+	Limit  int      // only the newest of them, at most this many; 0 is no limit
+}
+
 // Outcome is what a command did to one job. Error is "" on success.
 type Outcome struct {
 	ID    string `json:"id"`
@@ -179,7 +188,7 @@ type Service interface {
 
 // Jobs are the accepted transfers.
 type Jobs interface {
-	List(ctx context.Context) ([]Job, error)
+	List(ctx context.Context, f Filter) ([]Job, error)
 	Do(ctx context.Context, v Verb, s Select) ([]Outcome, error)
 	Watch(ctx context.Context) iter.Seq[Event] // ends with ctx or with the controller
 }

@@ -22,7 +22,7 @@ func BenchmarkList(b *testing.B) {
 			}
 			c := client(b, start(b, f, ""))
 			for b.Loop() {
-				if jobs, err := c.List(b.Context()); err != nil || len(jobs) != n {
+				if jobs, err := c.List(b.Context(), control.Filter{}); err != nil || len(jobs) != n {
 					b.Fatal(len(jobs), err)
 				}
 			}

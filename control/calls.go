@@ -8,10 +8,10 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, err
 }
 
-// List asks for every job.
-func (c *Client) List(ctx context.Context) ([]Job, error) {
+// List asks for jobs.
+func (c *Client) List(ctx context.Context, f Filter) ([]Job, error) {
 	var l JobList
-	err := c.run(ctx, call{"GET", path("jobs"), nil, true}, &l)
+	err := c.run(ctx, call{"GET", path("jobs") + f.query(), nil, true}, &l)
 	return l.Jobs, err
 }
 

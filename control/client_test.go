@@ -22,7 +22,7 @@ func TestEveryCallArrives(t *testing.T) {
 	}
 	s, err := c.Status(ctx)
 	check(err)
-	jobs, err := c.List(ctx)
+	jobs, err := c.List(ctx, control.Filter{})
 	check(err)
 	if s.PID != 7 || len(jobs) != 1 || jobs[0].BytesTotal != 1<<60 {
 		t.Fatalf("status %+v, jobs %+v", s, jobs)
@@ -66,7 +66,7 @@ func TestEveryCallArrives(t *testing.T) {
 func TestErrorsKeepTheirClass(t *testing.T) {
 	f := &fake{err: &control.Error{Code: control.CodeConflict, Message: "it is done", Next: "do nothing"}}
 	c := client(t, start(t, f, ""))
-	_, err := c.List(t.Context())
+	_, err := c.List(t.Context(), control.Filter{})
 	var e *control.Error
 	if !errors.As(err, &e) || e.Code != control.CodeConflict || e.Next != "do nothing" {
 		t.Fatalf("got %#v", err)
@@ -74,12 +74,12 @@ func TestErrorsKeepTheirClass(t *testing.T) {
 	f.mu.Lock()
 	f.err = errors.New("something else")
 	f.mu.Unlock()
-	if _, err = c.List(t.Context()); !errors.As(err, &e) || e.Code != control.CodeFailed {
+	if _, err = c.List(t.Context(), control.Filter{}); !errors.As(err, &e) || e.Code != control.CodeFailed {
 		t.Fatalf("got %#v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err = c.List(ctx); !errors.Is(err, context.Canceled) {
+	if _, err = c.List(ctx, control.Filter{}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"reflect"
 	"net"
 	"net/http"
 	"runtime"
@@ -43,8 +44,11 @@ func (f *fake) asked() []string {
 func (f *fake) Status(context.Context) (control.Status, error) {
 	return control.Status{PID: 7, Session: "uid 1000", Jobs: map[string]int{"done": 1}}, f.note("status")
 }
-func (f *fake) List(context.Context) ([]control.Job, error) {
+func (f *fake) List(_ context.Context, filter control.Filter) ([]control.Job, error) {
 	err := f.note("list")
+	if !reflect.DeepEqual(filter, control.Filter{}) {
+		err = f.note("of %v", filter)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.jobs, err

@@ -19,8 +19,8 @@ import (
 // mute is a controller to which nothing matters.
 type mute struct{ asked int }
 
-func (m *mute) Status(context.Context) (s Status, err error) { m.asked++; return }
-func (m *mute) List(context.Context) (j []Job, err error)    { m.asked++; return }
+func (m *mute) Status(context.Context) (s Status, err error)      { m.asked++; return }
+func (m *mute) List(context.Context, Filter) (j []Job, err error) { m.asked++; return }
 func (m *mute) Do(context.Context, Verb, Select) (o []Outcome, err error) {
 	m.asked++
 	return

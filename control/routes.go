@@ -114,7 +114,11 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
-	jobs, err := s.config.Service.List(r.Context())
+	f, err := parseFilter(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	jobs, err := s.config.Service.List(r.Context(), f)
 	return respond(w, http.StatusOK, JobList{some(jobs)}, err)
 }
 

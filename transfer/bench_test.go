@@ -73,13 +73,21 @@ func manyJobs(b *testing.B, n int) string {
 	return dir
 }
 
-// BenchmarkList is a snapshot of 10,000 jobs of two items.
+// BenchmarkList is a snapshot of 100,000 jobs of two items, all of them, the newest
+// hundred, the oldest hundred, and those of a state that none has.
 func BenchmarkList(b *testing.B) {
-	q := open(b, manyJobs(b, 10_000), mem{offline()})
-	for b.Loop() {
-		if n := len(q.Jobs()); n != 10_000 {
-			b.Fatal(n)
-		}
+	q := open(b, manyJobs(b, 100_000), mem{offline()})
+	oldest := q.Jobs()[100].ID
+	for name, f := range map[string]Filter{
+		"all": {}, "newest": {Limit: 100}, "oldest": {Limit: 100, Before: oldest}, "none": {States: []State{Done}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := q.List(f); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -31,6 +31,11 @@ const (
 	Canceled  State = "canceled"
 )
 
+// States answers all of them.
+func States() []State {
+	return []State{Queued, Uploading, Paused, Verifying, Done, Failed, Canceled}
+}
+
 // Job is a snapshot of an accepted package. It is a value: changing it changes
 // nothing in the queue.
 type Job struct {

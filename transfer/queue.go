@@ -265,17 +265,6 @@ func (q *Queue) accept(st stored) (Job, error) {
 	return accepted, err
 }
 
-// Jobs answers all jobs in the order of their acceptance.
-func (q *Queue) Jobs() []Job {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	jobs := make([]Job, len(q.order))
-	for i, j := range q.order {
-		jobs[i] = q.snapshot(j)
-	}
-	return jobs
-}
-
 // Job answers one job.
 func (q *Queue) Job(id string) (Job, bool) {
 	q.mu.Lock()

@@ -27,7 +27,7 @@ func newFakeService(jobs ...control.Job) *fakeService {
 	return &fakeService{jobs: jobs, watch: make(chan control.Event, 64)}
 }
 
-func (s *fakeService) List(context.Context) ([]control.Job, error) {
+func (s *fakeService) List(context.Context, control.Filter) ([]control.Job, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.jobs), nil

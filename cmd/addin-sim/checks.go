@@ -203,7 +203,7 @@ func (w *world) checkJobs(ctx context.Context, c *control.Client) {
 // checkKnown catches accepted packages that the controller knows nothing of: no
 // event would ever come for them.
 func (w *world) checkKnown(ctx context.Context, c *control.Client, missing map[string]bool) {
-	jobs, err := c.List(ctx)
+	jobs, err := c.List(ctx, control.Filter{})
 	if err != nil {
 		return // the watch goes on and meets the next controller
 	}

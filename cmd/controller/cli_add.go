@@ -129,14 +129,12 @@ func (p *program) links(ctx context.Context, id string, asHTML bool) error {
 }
 
 func findJob(ctx context.Context, client *control.Client, id string) (control.Job, error) {
-	jobs, err := client.List(ctx)
+	jobs, err := client.List(ctx, control.Filter{IDs: []string{id}})
 	if err != nil {
 		return control.Job{}, err
 	}
-	for _, j := range jobs {
-		if j.ID == id {
-			return j, nil
-		}
+	if len(jobs) == 0 {
+		return control.Job{}, failure(control.CodeNotFound, "See `controller list`.", "there is no job %q", id)
 	}
-	return control.Job{}, failure(control.CodeNotFound, "See `controller list`.", "there is no job %q", id)
+	return jobs[0], nil
 }

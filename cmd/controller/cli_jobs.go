@@ -50,18 +50,27 @@ func (p *program) status(ctx context.Context, asJSON bool) error {
 
 func (p *program) listCommand() *cobra.Command {
 	var asJSON bool
-	c := command("list", "List the jobs", cobra.NoArgs)
+	var f control.Filter
+	c := command("list", "List the jobs", func(_ *cobra.Command, rest []string) error {
+		if f.Limit < 0 {
+			return errors.New("a limit cannot be below zero")
+		}
+		return cobra.NoArgs(nil, rest)
+	})
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per job")
-	c.RunE = func(c *cobra.Command, _ []string) error { return p.list(c.Context(), asJSON) }
+	c.Flags().IntVar(&f.Limit, "limit", 0, "only the newest `N`")
+	c.Flags().StringVar(&f.Before, "before", "", "only those accepted before the job `ID`: the next page")
+	c.Flags().StringSliceVar(&f.States, "state", nil, "only jobs in these `states`: "+stateNames())
+	c.RunE = func(c *cobra.Command, _ []string) error { return p.list(c.Context(), asJSON, f) }
 	return c
 }
 
-func (p *program) list(ctx context.Context, asJSON bool) error {
+func (p *program) list(ctx context.Context, asJSON bool, f control.Filter) error {
 	client, err := p.running()
 	if err != nil {
 		return err
 	}
-	jobs, err := client.List(ctx)
+	jobs, err := client.List(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -72,7 +81,11 @@ func (p *program) list(ctx context.Context, asJSON bool) error {
 		return err
 	}
 	if len(jobs) == 0 {
-		_, err = fmt.Fprintln(p.out, "There are no jobs. `controller add FILE` makes one.")
+		text := "There are no jobs. `controller add FILE` makes one."
+		if f.Before != "" || len(f.States) > 0 {
+			text = "There are no such jobs. `controller list` shows all."
+		}
+		_, err = fmt.Fprintln(p.out, text)
 		return err
 	}
 	return jobTable(p.out, jobs)

@@ -155,7 +155,7 @@ func cmdFetch(ts *testscript.TestScript, _ bool, args []string) {
 func linkOf(ts *testscript.TestScript, name string) string {
 	c := scriptClient(ts)
 	defer c.Close()
-	jobs, err := c.List(context.Background())
+	jobs, err := c.List(context.Background(), control.Filter{})
 	ts.Check(err)
 	for _, j := range jobs {
 		for _, it := range j.Items {
@@ -193,7 +193,7 @@ func cmdResent(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	c := scriptClient(ts)
 	defer c.Close()
-	jobs, err := c.List(context.Background())
+	jobs, err := c.List(context.Background(), control.Filter{})
 	ts.Check(err)
 	ts.Logf("bytes sent again: %d", jobs[0].BytesResent)
 	if jobs[0].BytesResent > most {
@@ -241,7 +241,7 @@ func storeFiles(ts *testscript.TestScript) []string {
 func cmdJobID(ts *testscript.TestScript, _ bool, args []string) {
 	c := scriptClient(ts)
 	defer c.Close()
-	jobs, err := c.List(context.Background())
+	jobs, err := c.List(context.Background(), control.Filter{})
 	ts.Check(err)
 	ts.Setenv(args[0], jobs[len(jobs)-1].ID)
 }

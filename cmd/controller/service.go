@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,8 +42,8 @@ func (s *service) Status(context.Context) (control.Status, error) {
 		Uptime: time.Since(s.started).Seconds(), Companions: s.companions(),
 		Jobs: map[string]int{},
 	}
-	for _, j := range s.queue.Jobs() {
-		st.Jobs[string(j.State)]++
+	for state, n := range s.queue.Count() {
+		st.Jobs[string(state)] = n
 	}
 	return st, nil
 }
@@ -59,12 +61,32 @@ func (s *service) Quit(context.Context) error {
 	return nil
 }
 
-func (s *service) List(context.Context) ([]control.Job, error) {
-	all := []control.Job{}
-	for _, j := range s.queue.Jobs() {
-		all = append(all, s.job(j))
+func (s *service) List(_ context.Context, f control.Filter) ([]control.Job, error) {
+	filter := transfer.Filter{IDs: f.IDs, Before: f.Before, Limit: f.Limit}
+	for _, name := range f.States {
+		state := transfer.State(name)
+		if !slices.Contains(transfer.States(), state) {
+			return nil, usage(fmt.Sprintf("there is no state %q", name), "The states are "+stateNames()+".")
+		}
+		filter.States = append(filter.States, state)
+	}
+	jobs, err := s.queue.List(filter)
+	if err != nil {
+		return nil, apiError(err)
+	}
+	all := make([]control.Job, len(jobs))
+	for i, j := range jobs {
+		all[i] = s.job(j)
 	}
 	return all, nil
+}
+
+func stateNames() string {
+	var names []string
+	for _, s := range transfer.States() {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
 }
 
 // doAtOnce is how many jobs are commanded at a time: commands that are made

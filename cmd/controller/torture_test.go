@@ -52,7 +52,7 @@ func tortureUpload(t *testing.T, kind string, bytes int64, kills int) {
 	sum := randomFile(t, source, bytes)
 	r.start()
 	r.command("", "add", "--to", to, source)
-	jobs, err := r.client.List(t.Context())
+	jobs, err := r.client.List(t.Context(), control.Filter{})
 	if err != nil || len(jobs) != 1 {
 		t.Fatalf("%v, %v", jobs, err)
 	}
