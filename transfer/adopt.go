@@ -28,6 +28,9 @@ type home struct {
 	sync     func(string) error // syncDir; tests listen
 }
 
+// gatePause is how long a start waits before it tries the gate again.
+const gatePause = 10 * time.Millisecond
+
 // free is a store that no live process holds: now we do.
 type free struct {
 	id   string
@@ -42,7 +45,7 @@ func (h home) open(ctx context.Context) (*store, []stored, error) {
 		return nil, nil, diskError("making the folder of transfer stores", h.dir, err)
 	}
 	gate := flock.New(filepath.Join(h.dir, "gate"))
-	if _, err := gate.TryLockContext(ctx, 10*time.Millisecond); err != nil {
+	if _, err := gate.TryLockContext(ctx, gatePause); err != nil {
 		return nil, nil, fmt.Errorf("waiting for another controller that is starting (%s): %w", gate.Path(), err)
 	}
 	defer gate.Close()
@@ -61,15 +64,22 @@ func (h home) open(ctx context.Context) (*store, []stored, error) {
 
 // collect locks every free store and clears away what a crash left half made.
 func (h home) collect() ([]free, error) {
+	for name := range names(h.dir) {
+		if id, ok := strings.CutSuffix(name, ".new"); ok && validID(id) {
+			os.RemoveAll(filepath.Join(h.dir, name)) // under the gate nobody is making it
+		}
+	}
+	return h.free()
+}
+
+// free locks every store that no live process holds, in the order of their names.
+func (h home) free() ([]free, error) {
 	entries, err := os.ReadDir(h.dir)
 	if err != nil {
 		return nil, fmt.Errorf("looking for transfer stores: %w", err)
 	}
 	var found []free
 	for _, e := range entries {
-		if id, ok := strings.CutSuffix(e.Name(), ".new"); ok && validID(id) && e.IsDir() {
-			os.RemoveAll(filepath.Join(h.dir, e.Name())) // under the gate nobody is making it
-		}
 		if !e.IsDir() || !validID(e.Name()) {
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"mime"
 	"os"
 	"path/filepath"
@@ -91,6 +92,9 @@ func (p *Package) AddFile(ctx context.Context, path, name string) (Item, error) 
 		return Item{}, err
 	}
 	f, src, err := openSource(path)
+	if errors.Is(err, fs.ErrNotExist) { // it may never have been there
+		err = advise(ErrSource, err, "%s does not exist. Check the path and add it again.", shown(path))
+	}
 	if err != nil {
 		return Item{}, err
 	}

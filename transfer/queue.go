@@ -174,24 +174,35 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 // restore brings the stored jobs back, in the order of their acceptance.
 func (q *Queue) restore(jobs []stored) {
 	sort.Slice(jobs, func(a, b int) bool { return jobs[a].job.Sequence < jobs[b].job.Sequence })
+	begun := names(q.store.progress("")) // looked up at once: a long queue must not delay the start
 	for _, st := range jobs {
-		q.insert(st)
+		for _, it := range q.insert(st).items {
+			if it.rec.Phase == phaseOpen && begun[it.rec.Object.ID] {
+				last := peekProgress(q.store.progress(it.rec.Object.ID))
+				it.done, it.confirmed, it.resent = last.confirmed, last.confirmed, last.resent
+			}
+		}
 		q.sequence = max(q.sequence, st.job.Sequence)
 	}
+}
+
+// names answers what lies in a folder; nothing, if it cannot be read.
+func names(dir string) map[string]bool {
+	entries, _ := os.ReadDir(dir)
+	found := make(map[string]bool, len(entries))
+	for _, e := range entries {
+		found[e.Name()] = true
+	}
+	return found
 }
 
 func (q *Queue) insert(st stored) *job {
 	j := &job{id: st.job.ID, destination: st.job.Destination, rec: st.job, state: st.job.State, retry: newRetrier(), files: st.job.State != Done}
 	for _, rec := range st.items {
 		it := &item{rec: rec}
-		switch rec.Phase {
-		case phaseVerified, phaseDone:
-			it.done = rec.Object.Size
-		case phaseOpen:
-			last := peekProgress(q.store.progress(rec.Object.ID))
-			it.done, it.resent = last.confirmed, last.resent
+		if rec.Phase == phaseVerified || rec.Phase == phaseDone {
+			it.done, it.confirmed = rec.Object.Size, rec.Object.Size
 		}
-		it.confirmed = it.done
 		j.items = append(j.items, it)
 	}
 	q.jobs[st.job.ID] = j
@@ -233,10 +244,9 @@ func (q *Queue) sweep() {
 		}
 	}
 	for _, dir := range []string{q.store.spool(""), q.store.progress("")} {
-		entries, _ := os.ReadDir(dir) // what is not deleted now is deleted at the next start
-		for _, e := range entries {
-			if !keep[e.Name()] {
-				os.Remove(filepath.Join(dir, e.Name()))
+		for name := range names(dir) { // what is not deleted now is deleted at the next start
+			if !keep[name] {
+				os.Remove(filepath.Join(dir, name))
 			}
 		}
 	}

@@ -313,6 +313,37 @@ func TestGate(t *testing.T) {
 	drain(t, open(t, dir, mem{newServer()}))
 }
 
+// TestExamine: whoever looks for damage changes nothing and is in nobody's way.
+func TestExamine(t *testing.T) {
+	dir := t.TempDir()
+	if n, err := Examine(t.Context(), dir, "default"); n != 0 || err != nil {
+		t.Errorf("before anything: %d, %v", n, err)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
+		t.Errorf("it made %v", entries)
+	}
+	q := open(t, dir, mem{offline()})
+	ids := fillQueue(t, q)
+	if n, err := Examine(t.Context(), dir, "default"); n != 0 || err != nil {
+		t.Errorf("while a controller has it: %d, %v", n, err)
+	}
+	drain(t, q)
+	if n, err := Examine(t.Context(), dir, "default"); n != 1 || err != nil {
+		t.Errorf("at rest: %d, %v", n, err)
+	}
+	finishAll(t, dir, ids)
+	path := filepath.Join(storeDirs(t, dir)[0], dbName)
+	if err := os.WriteFile(path, random(8192), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		n, err := Examine(t.Context(), dir, "default")
+		if n != 1 || !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), filepath.Dir(path)) {
+			t.Errorf("damaged: %d, %v", n, err)
+		}
+	}
+}
+
 // TestFailedSync: after an error of the disk the change is refused, nothing that
 // was acknowledged is lost, and the file is written anew before the next change.
 func TestFailedSync(t *testing.T) {

@@ -152,7 +152,7 @@ func open(path string) (*os.File, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s does not exist. Check the path, put the file back, and retry.", path)
+		return nil, fmt.Errorf("%s does not exist. Check the path and add it again.", path)
 	case err == nil && !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file. Only regular files can be sent.", path)
 	case err == nil:

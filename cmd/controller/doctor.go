@@ -14,6 +14,7 @@ import (
 	"berth/installer"
 	"berth/portshare"
 	"berth/session"
+	"berth/transfer"
 	"berth/tray"
 )
 
@@ -91,7 +92,7 @@ func (d *doctor) problem(check, next string, err error) {
 func (d *doctor) examine(ctx context.Context) {
 	d.ok("version", "%s", version)
 	d.ok("session", "%s (%s)", d.session, d.session.Key())
-	d.directories()
+	d.directories(ctx)
 	d.installed()
 	info, listening := d.record()
 	if listening {
@@ -110,7 +111,7 @@ func (d *doctor) icon(ctx context.Context) {
 	d.ok("tray", "this desktop shows tray icons")
 }
 
-func (d *doctor) directories() {
+func (d *doctor) directories(ctx context.Context) {
 	if d.session.Elevated() {
 		d.note("session", "Start the controller and its companions alike: both elevated, or neither.",
 			"this process has administrator's rights, which others of the session may not have")
@@ -126,8 +127,22 @@ func (d *doctor) directories() {
 		return
 	}
 	d.ok("state", "%s, store %q", dir, d.session.StoreKey())
+	d.stores(ctx, dir)
 	if _, err := os.Stat(logPath(dir, d.session)); err == nil {
 		d.ok("log", "%s", logPath(dir, d.session))
+	}
+}
+
+// stores looks for jobs that no controller has at present, and whether they can be
+// read: a damaged store keeps the next controller from starting.
+func (d *doctor) stores(ctx context.Context, dir string) {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	switch n, err := transfer.Examine(ctx, dir, d.session.StoreKey()); {
+	case err != nil:
+		d.problem("store", "", err)
+	case n > 0:
+		d.ok("store", "%d at rest, whole; the next controller goes on with its jobs", n)
 	}
 }
 
