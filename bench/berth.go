@@ -26,7 +26,7 @@ type viaBerth struct {
 	dir string
 }
 
-func startBerth(size int) (transport, int, error) {
+func startBerth(size int, noSpin bool) (transport, int, error) {
 	s, err := session.Named(fmt.Sprintf("bench-%d", os.Getpid()))
 	if err != nil {
 		return nil, 0, err
@@ -35,11 +35,15 @@ func startBerth(size int) (transport, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	e, err := ipc.NewEngine(s, ipc.Options{Incoming: 4 << 20})
+	e, err := ipc.NewEngine(s, ipc.Options{Incoming: 4 << 20, NoSpin: noSpin})
 	if err != nil {
 		return nil, 0, err
 	}
-	cmd, err := child("berth", e.Endpoint())
+	role := "berth"
+	if noSpin {
+		role = "berth no spin"
+	}
+	cmd, err := child(role, e.Endpoint())
 	if err != nil {
 		return nil, 0, err
 	}
@@ -115,8 +119,8 @@ func (v *viaBerth) close() {
 	_ = os.RemoveAll(v.dir)
 }
 
-func playBerth(endpoint string) error {
-	c, err := ipc.Dial(context.Background(), endpoint, "peer")
+func playBerth(endpoint string, opts ...ipc.DialOption) error {
+	c, err := ipc.Dial(context.Background(), endpoint, "peer", opts...)
 	if err != nil {
 		return err
 	}

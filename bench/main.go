@@ -33,22 +33,22 @@ type transport interface {
 // kind is a transport by name; start makes one for messages of size bytes and
 // answers the other process's id.
 type kind struct {
-	name  string
-	start func(size int) (transport, int, error)
+	name     string
+	start    func(size int) (transport, int, error)
+	tripOnly bool
 }
 
 func kinds() []kind {
 	return []kind{
-		{"berth", startBerth},
-		{"tcp", func(int) (transport, int, error) { return startSocket("tcp") }},
-		{"unix", func(int) (transport, int, error) { return startSocket("unix") }},
-		{"pipe", startPipe},
-		{"shmipc default", func(int) (transport, int, error) { return startShmipc(0) }},
-		{"shmipc tuned", startShmipc2},
+		{name: "berth", start: func(size int) (transport, int, error) { return startBerth(size, false) }},
+		{name: "berth, no spin", start: func(size int) (transport, int, error) { return startBerth(size, true) }, tripOnly: true},
+		{name: "tcp", start: func(int) (transport, int, error) { return startSocket("tcp") }},
+		{name: "unix", start: func(int) (transport, int, error) { return startSocket("unix") }},
+		{name: "pipe", start: startPipe},
+		{name: "shmipc default", start: func(int) (transport, int, error) { return startShmipc(0) }},
+		{name: "shmipc tuned", start: startShmipc},
 	}
 }
-
-func startShmipc2(size int) (transport, int, error) { return startShmipc(size) }
 
 func main() {
 	shmipc.SetLogLevel(100) // its warnings would stand between the figures
@@ -62,6 +62,7 @@ func main() {
 	svg := flag.String("svg", "", "write plots into this directory")
 	rounds := flag.Int("rounds", 3, "how often everything is measured; the median counts")
 	only := flag.String("only", "", "measure only the transports whose names begin so, separated by commas")
+	moves := flag.Bool("moves", true, "measure also how long it takes to hand parcels over")
 	list := flag.String("sizes", "4096,65536,1048576,16777216,67108864", "the `bytes` of the messages whose rate is measured")
 	flag.Parse()
 	sizes, err := sizesFrom(*list)
@@ -70,6 +71,11 @@ func main() {
 		os.Exit(2)
 	}
 	r := run(plan{*rounds, chosen(*only), sizes})
+	if *moves {
+		if r.moves, err = measureMoves(); err != nil {
+			fmt.Fprintln(os.Stderr, "handing over:", err)
+		}
+	}
 	r.print(os.Stdout)
 	if *svg != "" {
 		if err := r.plot(*svg); err != nil {
@@ -91,7 +97,9 @@ type results struct {
 	trip    map[string]latency
 	rate    map[string]map[int]float64 // GB/s by size
 	cpu     map[string]map[int]time.Duration
-	copying map[int]float64
+	copying map[int]float64 // one thread
+	twice   map[int]float64 // two threads, and nothing around their copies
+	moves   []move
 }
 
 type plan struct {
@@ -121,9 +129,9 @@ func chosen(only string) []kind {
 }
 
 func run(p plan) *results {
-	r := &results{sizes: p.sizes, trip: map[string]latency{}, rate: map[string]map[int]float64{}, cpu: map[string]map[int]time.Duration{}, copying: map[int]float64{}}
+	r := &results{sizes: p.sizes, trip: map[string]latency{}, rate: map[string]map[int]float64{}, cpu: map[string]map[int]time.Duration{}, copying: map[int]float64{}, twice: map[int]float64{}}
 	trips, rates := map[string][]latency{}, map[string]map[int][]float64{}
-	copies := map[int][]float64{}
+	copies, twice := map[int][]float64{}, map[int][]float64{}
 	for _, k := range p.kinds {
 		r.names = append(r.names, k.name)
 		rates[k.name], r.rate[k.name], r.cpu[k.name] = map[int][]float64{}, map[int]float64{}, map[int]time.Duration{}
@@ -137,8 +145,12 @@ func run(p plan) *results {
 			}
 		}
 		for _, size := range p.sizes {
-			copies[size] = append(copies[size], measureCopy(size))
+			limit(copies, size, measureCopy)
+			limit(twice, size, measureTwoCopies)
 			for _, k := range p.kinds {
+				if k.tripOnly {
+					continue
+				}
 				rate, cpu, err := measureRate(k, size)
 				if err != nil {
 					fmt.Fprintf(os.Stderr, "%s, %d bytes: %v\n", k.name, size, err)
@@ -159,9 +171,17 @@ func run(p plan) *results {
 		}
 	}
 	for size, all := range copies {
-		r.copying[size] = median(all)
+		r.copying[size], r.twice[size] = median(all), median(twice[size])
 	}
 	return r
+}
+
+func limit(all map[int][]float64, size int, measure func(int) (float64, error)) {
+	v, err := measure(size)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "the limit:", err)
+	}
+	all[size] = append(all[size], v)
 }
 
 func median(v []float64) float64 {
@@ -204,9 +224,7 @@ func measureRate(k kind, size int) (float64, time.Duration, error) {
 	}
 	defer t.close()
 	src := make([]byte, size)
-	for i := range src {
-		src[i] = byte(i)
-	}
+	fillBytes(src)
 	count := max(2, (64<<20)/size)
 	if err := t.push(src, count); err != nil { // warm, and a first guess
 		return 0, 0, err
@@ -224,21 +242,6 @@ func measureRate(k kind, size int) (float64, time.Duration, error) {
 	took := time.Since(start)
 	cpu := (cpuTime(os.Getpid()) + cpuTime(pid) - before) / time.Duration(count)
 	return float64(size) * float64(count) / took.Seconds() / 1e9, cpu, nil
-}
-
-// measureCopy is the limit: one copy from one warm buffer into another.
-func measureCopy(size int) float64 {
-	src, dst := make([]byte, size), make([]byte, size)
-	copy(dst, src)
-	count := 0
-	start := time.Now()
-	for time.Since(start) < time.Second/5 {
-		for range max(1, (1<<20)/size) {
-			copy(dst, src)
-			count++
-		}
-	}
-	return float64(size) * float64(count) / time.Since(start).Seconds() / 1e9
 }
 
 // child starts this program again as the other process.

@@ -12,6 +12,9 @@ import (
 )
 
 func sizeName(n int) string {
+	if n >= 1<<30 {
+		return fmt.Sprintf("%d GiB", n>>30)
+	}
 	if n >= 1<<20 {
 		return fmt.Sprintf("%d MiB", n>>20)
 	}
@@ -38,28 +41,39 @@ func (r *results) print(out io.Writer) {
 	}
 	fmt.Fprintln(w)
 	for _, name := range r.names {
+		if len(r.rate[name]) == 0 {
+			continue
+		}
 		fmt.Fprintf(w, "%s\t", name)
 		for _, size := range r.sizes {
 			fmt.Fprintf(w, "%.2f (%.1f)\t", r.rate[name][size], micro(r.cpu[name][size]))
 		}
 		fmt.Fprintln(w)
 	}
-	fmt.Fprint(w, "memcpy, one thread\t")
-	for _, size := range r.sizes {
-		fmt.Fprintf(w, "%.2f\t", r.copying[size])
+	for _, limit := range []struct {
+		name string
+		rate map[int]float64
+	}{{"memcpy, one thread", r.copying}, {"two bare copies", r.twice}} {
+		fmt.Fprintf(w, "%s\t", limit.name)
+		for _, size := range r.sizes {
+			fmt.Fprintf(w, "%.2f\t", limit.rate[size])
+		}
+		fmt.Fprintln(w)
 	}
-	fmt.Fprintln(w)
 	_ = w.Flush()
 	fmt.Fprintln(out)
 	r.ratios(out)
+	if len(r.moves) > 0 {
+		printMoves(out, r.moves)
+	}
 }
 
 // ratios are what counts on a machine that others use too.
 func (r *results) ratios(out io.Writer) {
 	for _, size := range r.sizes {
 		best := max(r.rate["shmipc default"][size], r.rate["shmipc tuned"][size])
-		fmt.Fprintf(out, "%8s: %.1f x TCP, %.1f x the better shmipc, %.0f %% of memcpy\n", sizeName(size),
-			r.rate["berth"][size]/r.rate["tcp"][size], r.rate["berth"][size]/best, 100*r.rate["berth"][size]/r.copying[size])
+		fmt.Fprintf(out, "%8s: %.1f x TCP, %.1f x the better shmipc, %.0f %% of memcpy, %.0f %% of two bare copies\n", sizeName(size),
+			r.rate["berth"][size]/r.rate["tcp"][size], r.rate["berth"][size]/best, 100*r.rate["berth"][size]/r.copying[size], 100*r.rate["berth"][size]/r.twice[size])
 	}
 }
 

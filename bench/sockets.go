@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"berth/ipc"
 )
 
 // cpuTime is what a process has used of the processors.
@@ -134,6 +136,12 @@ func play(role string) error {
 		return serveStream(os.NewFile(3, "there"), os.NewFile(4, "back"))
 	case "berth":
 		return playBerth(address)
+	case "berth no spin":
+		return playBerth(address, ipc.NoSpin())
+	case "looker":
+		return playLooker(address)
+	case "mover":
+		return playMover(address)
 	case "shmipc":
 		return playShmipc(address)
 	}
