@@ -56,7 +56,6 @@ type fuzzEnd struct {
 	companion       bool
 	lane, up, down  *shm.Segment
 	sum             byte
-	offered         []*Session
 	granted, parted int
 }
 
@@ -67,7 +66,7 @@ func newFuzzEnd(tb testing.TB, companion bool) *fuzzEnd {
 
 // The host of the link: every session is taken, nothing is granted.
 func (e *fuzzEnd) open(s *Session, o opening) *closing {
-	if o.header != nil && len(o.header) > 0 && o.header[0] == 'r' {
+	if len(o.header) > 0 && o.header[0] == 'r' {
 		return &closing{closeRefused, "as it asked for"}
 	}
 	return nil
@@ -240,13 +239,4 @@ func (e *fuzzEnd) check(t testing.TB, l *link) {
 			t.Errorf("extent %d: held %d of %d, sent %d of %d, %d units of %d", x.number, held, x.held, sent, x.sent, units, x.used())
 		}
 	}
-}
-
-// dispatch handles one record as the leader does.
-func (l *link) dispatch(r *record) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.dispatching = true
-	defer func() { l.dispatching = false }()
-	return l.handle(r)
 }
