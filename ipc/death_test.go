@@ -31,6 +31,8 @@ func playCompanion(role, endpoint, name string) int {
 		return playPeer(name, endpoint)
 	case "pair":
 		return playPair(name, endpoint)
+	case "secluded", "open", "snoop", "parent":
+		return playOnLinux(role, name, endpoint)
 	}
 	ctx := context.Background()
 	c, err := Dial(ctx, endpoint, name, Sizes(1<<20, 64<<10))

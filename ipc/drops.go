@@ -14,9 +14,8 @@ type Drop struct {
 	Name string // what it said it was called; empty when it said nothing
 	PID  int
 	// Kind is "protocol" (it broke a rule), "version" (built with another layout),
-	// "name" (taken, or not to be had), "quota" (the engine has no more for it),
-	// "fault" (its memory could not be read) or "broken" (the engine could not make
-	// what it needs).
+	// "name" (taken, or not to be had), "quota" (the engine has no more for it) or
+	// "broken" (the engine could not make what it needs).
 	Kind   string
 	Reason string
 	At     time.Time
@@ -41,8 +40,6 @@ func kindOfDrop(why error) string {
 		return [...]string{refuseVersion: "version", refuseName: "name", refuseQuota: "quota", refuseBroken: "broken"}[refused.code]
 	case errors.Is(why, ErrProtocol):
 		return "protocol"
-	case errors.Is(why, ErrFault):
-		return "fault"
 	case errors.Is(why, ErrPeer), errors.Is(why, ErrClosed), errors.Is(why, ErrRefused): // it went, the engine ends, it hung up
 		return ""
 	}

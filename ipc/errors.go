@@ -19,9 +19,6 @@ var (
 	ErrPeer = errors.New("the other side is gone")
 	// ErrProtocol: the other side broke the protocol and was dropped.
 	ErrProtocol = errors.New("protocol broken")
-	// ErrFault: the memory shared with the other side could not be read, and it was
-	// dropped.
-	ErrFault = errors.New("shared memory failed")
 	// ErrTooLarge: no block can ever hold this; use a stream.
 	ErrTooLarge = errors.New("larger than any block may be")
 )

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"berth/control"
@@ -47,6 +48,11 @@ func (p *program) settings(s session.Session) (settings, error) {
 // releasing it.
 func (p *program) run(ctx context.Context, noTray bool) (err error) {
 	ipc.Tune()
+	if os.Getenv("BERTH_DUMPABLE") == "" { // for who has to debug a controller
+		if err := ipc.Seclude(); err != nil && !errors.Is(err, ipc.ErrNoSeclusion) {
+			return err
+		}
+	}
 	s, err := p.session()
 	if err != nil {
 		return err

@@ -1,0 +1,5 @@
+//go:build windows || darwin
+
+package ipc
+
+func seclude() error { return ErrNoSeclusion }
