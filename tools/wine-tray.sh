@@ -1,7 +1,7 @@
 #!/bin/bash
 # Clicks through the Windows tray with a real pointer, under wine: the icon, a
 # job's submenu, a line for all jobs, quit; then pauses an upload of the real
-# controller, and logs off under it.
+# controller, and logs off under it; runs the test of logoffs that needs a desktop.
 # Usage: tools/wine-tray.sh [DIR]    DIR keeps the screenshots (default: none)
 # It opens a display of its own, so it disturbs nobody and needs none.
 set -euo pipefail
@@ -17,7 +17,8 @@ if [ -z "${BERTH_TRAY_WORK:-}" ]; then
   keep=${1:-}
   trap '[ -z "$keep" ] || { mkdir -p "$keep"; cp "$BERTH_TRAY_WORK"/*.png "$BERTH_TRAY_WORK"/state/*.log "$keep"; }; rm -rf "$BERTH_TRAY_WORK"' EXIT
   (cd "$here/.." && GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go test -c -ldflags=-H=windowsgui -o "$BERTH_TRAY_WORK/tray.exe" ./tray &&
-    GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go build -o "$BERTH_TRAY_WORK/controller.exe" ./cmd/controller)
+    GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go build -o "$BERTH_TRAY_WORK/controller.exe" ./cmd/controller &&
+    GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go test -c -o "$BERTH_TRAY_WORK/logoff.exe" ./cmd/controller)
   WINE_DISPLAY=1 timeout 300 "$here/wine.sh" with "$0"
   exit
 fi
@@ -134,6 +135,11 @@ until_ok "the tray ends" said ended
 wait $started
 find_icon && fail "the icon stays after the end"
 [ "$(cat log)" = "$(printf 'pause j1\nresume all\nquit\nended')" ] || fail "the controller was told something else"
+
+# The window that hears of a logoff: this test needs a desktop, so it is skipped elsewhere.
+# It starts no other program, so any will do where the scripts' simulator is asked for.
+BERTH_ADDIN_SIM=controller.exe timeout 60 "$WINE" logoff.exe -test.v -test.run '^TestLogoff$' </dev/null 2>/dev/null | grep -q -- '--- PASS: TestLogoff' ||
+  fail "TestLogoff does not pass on a desktop"
 
 # The real controller, with an upload that lasts.
 printf '[limits]\nbytes_per_second = 2000000\n' >config.toml
