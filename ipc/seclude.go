@@ -2,7 +2,7 @@ package ipc
 
 import "errors"
 
-// ErrNoSeclusion: this system has nothing that keeps programs of one user apart.
+// ErrNoSeclusion means that the system has nothing that keeps programs of one user apart.
 var ErrNoSeclusion = errors.New("this system can't keep other programs of the user out of a process")
 
 // Seclude keeps other programs of the same user out of this process: they can't
