@@ -4,12 +4,15 @@ import "math/bits"
 
 // buddy divides a range of units into blocks of a power of two, each aligned to
 // its own size, so that the buddy of a block is found by flipping one bit of its
-// offset. It lives in the private memory of the side that allocates: nothing a
-// peer writes can reach it. Not safe for concurrent use.
+// offset. Taking and giving back are O(log units): there are so many orders, and the
+// lowest block of one is found in as many steps as a 64-ary tree is high. It lives
+// in the private memory of the side that allocates: nothing a peer writes can reach
+// it. Not safe for concurrent use.
 type buddy struct {
 	units int
 	free  int      // units
 	order []bitmap // order[k]: free blocks of 1<<k units
+	some  uint64   // bit k: there are any in order[k]
 }
 
 const none = -1
@@ -29,15 +32,16 @@ func newBuddy(units int) *buddy {
 func (b *buddy) take(n int) int {
 	want := bits.Len(uint(n - 1))
 	best, bestOrder := none, 0
-	for k := want; k < len(b.order); k++ {
-		if i := b.order[k].first(); i != none && (best == none || i<<k < best) {
-			best, bestOrder = i<<k, k
+	for left := b.some >> want << want; left != 0; left &= left - 1 {
+		k := bits.TrailingZeros64(left)
+		if at := b.order[k].first() << k; best == none || at < best {
+			best, bestOrder = at, k
 		}
 	}
 	if best == none {
 		return b.takeEmpty(n)
 	}
-	b.order[bestOrder].clear(best >> bestOrder)
+	b.remove(best, bestOrder)
 	b.free -= 1 << bestOrder
 	b.release(best+n, best+1<<bestOrder)
 	return best
@@ -49,10 +53,9 @@ func (b *buddy) takeEmpty(n int) int {
 	if b.free != b.units || n > b.units {
 		return none
 	}
-	for _, blocks := range b.order {
-		for i := blocks.first(); i != none; i = blocks.first() {
-			blocks.clear(i)
-		}
+	for b.some != 0 {
+		k := bits.TrailingZeros64(b.some)
+		b.remove(b.order[k].first()<<k, k)
 	}
 	b.free = 0
 	b.release(n, b.units)
@@ -79,54 +82,77 @@ func (b *buddy) join(at, k int) {
 		if other+1<<k > b.units || !b.order[k].has(other>>k) {
 			break
 		}
-		b.order[k].clear(other >> k)
+		b.remove(other, k)
 		at &^= 1 << k
 		k++
 	}
 	b.order[k].set(at >> k)
+	b.some |= 1 << k
+}
+
+// remove takes a block off the free ones.
+func (b *buddy) remove(at, k int) {
+	b.order[k].clear(at >> k)
+	if b.order[k].empty() {
+		b.some &^= 1 << k
+	}
 }
 
 // largest is the longest run that one take can get, in units.
 func (b *buddy) largest() int {
-	for k := len(b.order) - 1; k >= 0; k-- {
-		if b.order[k].first() != none {
-			return 1 << k
-		}
+	switch {
+	case b.free == b.units:
+		return b.units
+	case b.some == 0:
+		return 0
 	}
-	return 0
+	return 1 << (bits.Len64(b.some) - 1)
 }
 
-// bitmap is a set of small integers that finds its least member fast: each bit of
-// sum says whether a word has any.
-type bitmap struct {
-	word, sum []uint64
-}
+// bitmap is a set of small integers that finds its least member in as many steps
+// as it has levels: a bit of each level says whether a word of the one below has any.
+type bitmap [][]uint64
 
 func newBitmap(n int) bitmap {
-	words := (n + 63) / 64
-	return bitmap{make([]uint64, words), make([]uint64, (words+63)/64)}
+	var m bitmap
+	for n > 1 || m == nil {
+		n = (n + 63) / 64
+		m = append(m, make([]uint64, n))
+	}
+	return m
 }
 
-func (m bitmap) has(i int) bool { return m.word[i>>6]&(1<<(i&63)) != 0 }
+func (m bitmap) has(i int) bool { return m[0][i>>6]&(1<<(i&63)) != 0 }
 
 func (m bitmap) set(i int) {
-	m.word[i>>6] |= 1 << (i & 63)
-	m.sum[i>>12] |= 1 << (i >> 6 & 63)
+	for _, words := range m {
+		w := &words[i>>6]
+		before := *w
+		*w |= 1 << (i & 63)
+		if before != 0 {
+			return
+		}
+		i >>= 6
+	}
 }
 
 func (m bitmap) clear(i int) {
-	m.word[i>>6] &^= 1 << (i & 63)
-	if m.word[i>>6] == 0 {
-		m.sum[i>>12] &^= 1 << (i >> 6 & 63)
+	for _, words := range m {
+		w := &words[i>>6]
+		*w &^= 1 << (i & 63)
+		if *w != 0 {
+			return
+		}
+		i >>= 6
 	}
 }
 
-func (m bitmap) first() int {
-	for s, sum := range m.sum {
-		if sum != 0 {
-			w := s<<6 + bits.TrailingZeros64(sum)
-			return w<<6 + bits.TrailingZeros64(m.word[w])
-		}
+func (m bitmap) empty() bool { return m[len(m)-1][0] == 0 }
+
+// first is the least member of a set that isn't empty.
+func (m bitmap) first() (i int) {
+	for l := len(m) - 1; l >= 0; l-- {
+		i = i<<6 + bits.TrailingZeros64(m[l][i])
 	}
-	return none
+	return i
 }

@@ -1,8 +1,10 @@
 package ipc
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
+	"slices"
 	"time"
 
 	"berth/internal/shm"
@@ -56,15 +58,21 @@ type block struct {
 func (m *memory) add(number uint32, seg *shm.Segment) *extent {
 	units := seg.Size() / m.unit
 	e := &extent{number: number, seg: seg, buddy: newBuddy(units), block: make([]block, units)}
-	m.extents = append(m.extents, e)
+	at, _ := m.search(number)
+	m.extents = slices.Insert(m.extents, at, e)
 	return e
+}
+
+// search is where the extent of that number is, or belongs.
+func (m *memory) search(number uint32) (int, bool) {
+	return slices.BinarySearchFunc(m.extents, number, func(e *extent, n uint32) int { return cmp.Compare(e.number, n) })
 }
 
 // take finds room for n bytes in the first extent that has it.
 func (m *memory) take(n int) (*extent, int, bool) {
 	units := (n + m.unit - 1) / m.unit
 	for _, e := range m.extents {
-		if units > len(e.block) {
+		if !e.mayHold(units) {
 			continue
 		}
 		if at := e.take(units); at != none {
@@ -107,19 +115,14 @@ func (m *memory) couldHold(n int) bool {
 
 // remove takes an extent out of the half.
 func (m *memory) remove(e *extent) {
-	for i, other := range m.extents {
-		if e == other {
-			m.extents = append(m.extents[:i], m.extents[i+1:]...)
-			return
-		}
+	if at, ok := m.search(e.number); ok {
+		m.extents = slices.Delete(m.extents, at, at+1)
 	}
 }
 
 func (m *memory) find(number uint32) *extent {
-	for _, e := range m.extents {
-		if e.number == number {
-			return e
-		}
+	if at, ok := m.search(number); ok {
+		return m.extents[at]
 	}
 	return nil
 }
@@ -132,6 +135,11 @@ func (m *memory) usage() (size, used, largest int) {
 		largest = max(largest, e.buddy.largest()*m.unit)
 	}
 	return size, used, largest
+}
+
+// mayHold is a quick look: false when a take of n units would be in vain.
+func (e *extent) mayHold(n int) bool {
+	return n <= len(e.block) && (e.cached > 0 || n <= e.buddy.largest())
 }
 
 func (e *extent) used() int { return len(e.block) - e.buddy.free - e.cached }
