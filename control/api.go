@@ -36,27 +36,6 @@ type Item struct {
 	Link      string `json:"link"`
 }
 
-// Status describes the controller itself.
-type Status struct {
-	PID        int            `json:"pid"`
-	Port       int            `json:"port"`
-	Generation uint64         `json:"generation"`
-	Session    string         `json:"session"`
-	State      string         `json:"state"` // listening or draining
-	Version    string         `json:"version"`
-	Uptime     float64        `json:"uptime_seconds"`
-	Companions []Companion    `json:"companions"`
-	Jobs       map[string]int `json:"jobs"` // how many in each state
-}
-
-// Companion is a process registered with the engine.
-type Companion struct {
-	Name       string `json:"name"`
-	PID        int    `json:"pid"`
-	BlockBytes int64  `json:"block_bytes"`
-	UsedBytes  int64  `json:"used_bytes"`
-}
-
 // Package is a set of items not yet accepted.
 type Package struct {
 	ID          string `json:"id"`

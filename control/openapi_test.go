@@ -63,7 +63,8 @@ func parsed(t *testing.T) *document {
 // types are the Go types of the schemas; each schema must be here.
 var types = map[string]reflect.Type{
 	"Job": reflect.TypeFor[Job](), "Item": reflect.TypeFor[Item](), "Status": reflect.TypeFor[Status](),
-	"Companion": reflect.TypeFor[Companion](), "Package": reflect.TypeFor[Package](), "NewPackage": reflect.TypeFor[NewPackage](),
+	"Companion": reflect.TypeFor[Companion](), "Memory": reflect.TypeFor[Memory](), "Denial": reflect.TypeFor[Denial](), "Drop": reflect.TypeFor[Drop](),
+	"Package": reflect.TypeFor[Package](), "NewPackage": reflect.TypeFor[NewPackage](),
 	"AddFile": reflect.TypeFor[AddFile](), "Select": reflect.TypeFor[Select](), "Outcome": reflect.TypeFor[Outcome](),
 	"Event": reflect.TypeFor[Event](), "Destination": reflect.TypeFor[Destination](), "JobList": reflect.TypeFor[JobList](),
 	"OutcomeList": reflect.TypeFor[OutcomeList](), "DestinationList": reflect.TypeFor[DestinationList](),

@@ -27,6 +27,10 @@ func (e *Engine) note(m *member, why error) {
 	if kind == "" {
 		return
 	}
+	if e.ledger.drops == nil {
+		e.ledger.drops = map[string]int{}
+	}
+	e.ledger.drops[kind]++
 	e.dropped = append(e.dropped, Drop{Name: m.claim, PID: m.peer.pid, Kind: kind, Reason: why.Error(), At: time.Now()})
 	if len(e.dropped) > maxDrops {
 		e.dropped = e.dropped[1:]

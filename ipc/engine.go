@@ -106,6 +106,7 @@ type Engine struct {
 	present  map[*member]bool // members, and who has only dialled yet
 	used     int64
 	dropped  []Drop
+	ledger   ledger
 	handlers map[string]Handler
 }
 
@@ -238,7 +239,11 @@ func (e *Engine) enter(m *member, name string, need int64) error {
 				return nil
 			}
 		}
-		changed := e.changed
+		changed, short := e.changed, e.used+need > e.opts.Budget
+		if m.ahead == nil {
+			e.ledger.waiting++
+			defer e.waited()
+		}
 		e.mu.Unlock()
 		if other != nil && patience == nil {
 			t := time.NewTimer(nameTimeout)
@@ -250,6 +255,9 @@ func (e *Engine) enter(m *member, name string, need int64) error {
 				return err
 			}
 			m.readAhead()
+			if short {
+				e.trim()
+			}
 		}
 		select {
 		case <-changed:
@@ -267,6 +275,12 @@ func (e *Engine) enter(m *member, name string, need int64) error {
 			}
 		}
 	}
+}
+
+func (e *Engine) waited() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ledger.waiting--
 }
 
 const nameTimeout = 2 * time.Second

@@ -413,6 +413,14 @@ func (m *member) answered() {
 
 // enlarge adds an extent that can hold n bytes in a row.
 func (m *member) enlarge(half uint32, n int) error {
+	err := m.fit(half, n)
+	if err != nil && m.link.cause() == nil {
+		m.e.noteDenial(m, n, err)
+	}
+	return err
+}
+
+func (m *member) fit(half uint32, n int) error {
 	size := extentFor(n, m.e.opts.Unit)
 	if m.link.extents() >= maxExtents {
 		return fmt.Errorf("%w: it has %d extents already, release some of what they hold", ErrNoMemory, maxExtents)

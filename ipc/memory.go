@@ -127,14 +127,35 @@ func (m *memory) find(number uint32) *extent {
 	return nil
 }
 
-// usage is the size of the half, the bytes in use, and the longest free run.
-func (m *memory) usage() (size, used, largest int) {
+// halfUsage says how full a half is, in bytes.
+type halfUsage struct {
+	size, used int
+	largest    int // longest free run
+	free, runs int // free, and the longest free runs of all extents together
+}
+
+func (m *memory) usage() (u halfUsage) {
 	for _, e := range m.extents {
-		size += e.seg.Size()
-		used += e.used() * m.unit
-		largest = max(largest, e.buddy.largest()*m.unit)
+		free, run := e.buddy.free, e.buddy.largest()
+		if e.held+e.sent == 0 { // what lies on the look-aside lists is one take away from being whole
+			free, run = len(e.block), len(e.block)
+		}
+		u.size += e.seg.Size()
+		u.used += e.used() * m.unit
+		u.free += free * m.unit
+		u.runs += run * m.unit
+		u.largest = max(u.largest, run*m.unit)
 	}
-	return size, used, largest
+	return u
+}
+
+// fragmentation is the share of the free memory that is not in its extent's longest
+// free run: 0 when there is no better place for anything.
+func (u halfUsage) fragmentation() float64 {
+	if u.free == 0 {
+		return 0
+	}
+	return 1 - float64(u.runs)/float64(u.free)
 }
 
 // mayHold is a quick look: false when a take of n units would be in vain.

@@ -118,7 +118,7 @@ func TestAHalfAgreesWithNaiveModel(t *testing.T) {
 					}
 					used += len(model.used) - free
 				}
-				if _, got, _ := h.m.usage(); got != used*unit {
+				if got := h.m.usage().used; got != used*unit {
 					t.Fatalf("%d bytes in use, model %d", got, used*unit)
 				}
 			},
@@ -139,7 +139,7 @@ func TestTheUnusedTailIsGivenBack(t *testing.T) {
 			}
 			payload += n + 1
 		}
-		_, used, _ := h.m.usage()
+		used := h.m.usage().used
 		if waste := 1 - float64(payload)/float64(used); waste > 0.03 {
 			t.Errorf("unit %d: %.1f %% of what is in use is wasted", unit, 100*waste)
 		}
@@ -199,9 +199,11 @@ func TestBadReleases(t *testing.T) {
 
 // TestBadLocations is what a peer may say about where a message lies.
 func TestBadLocations(t *testing.T) {
-	l := loneEngine(t) // segment 1 has 16 KiB, of 4 KiB units
-	l.theirs[5] = &foreign{number: 5, seg: shm.HeapSegment(16 << 10), forgotten: true}
-	const size = 16 << 10
+	l, _ := heapPair(t, 8, testHost{}, testHost{}) // segment 1 is theirs, 2 is ours
+	const size = 256 << 10
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.theirs[5] = &foreign{number: 5, seg: shm.HeapSegment(size), forgotten: true}
 	for name, c := range map[string]struct {
 		loc location
 		ok  bool
@@ -256,7 +258,7 @@ func TestTwoKibibyteUnits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, used, _ := c.link.mem.usage(); used != want {
+		if used := c.link.mem.usage().used; used != want {
 			t.Errorf("unit %d: 4097 bytes take %d", unit, used)
 		}
 		fill(p.Bytes(), 4)

@@ -38,10 +38,7 @@ func (p *program) status(ctx context.Context, asJSON bool) error {
 		{"port", fmt.Sprintf("%d, generation %d", st.Port, st.Generation)},
 		{"running for", duration(st.Uptime)},
 	}
-	for _, c := range st.Companions {
-		rows = append(rows, []string{"companion", fmt.Sprintf("%s, pid %d, block %s, %s in use",
-			c.Name, c.PID, size(c.BlockBytes), size(c.UsedBytes))})
-	}
+	rows = append(rows, engineRows(st)...)
 	for _, state := range slices.Sorted(maps.Keys(st.Jobs)) {
 		rows = append(rows, []string{"jobs " + state, fmt.Sprint(st.Jobs[state])})
 	}

@@ -203,8 +203,9 @@ func (d *doctor) controller(ctx context.Context, info portshare.Info) {
 			"it runs version %s, this program is %s", st.Version, version)
 	}
 	for _, c := range st.Companions {
-		d.ok("companion", "%s, pid %d, block %s", c.Name, c.PID, size(c.BlockBytes))
+		d.ok("companion", "%s", companionLine(c))
 	}
+	d.engine(st)
 	if n := st.Jobs["failed"]; n > 0 {
 		d.note("jobs", "See `controller list`, mend the causes, then run `controller retry --all`.", "%d failed", n)
 	}

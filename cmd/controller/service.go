@@ -39,21 +39,13 @@ func (s *service) Status(context.Context) (control.Status, error) {
 	st := control.Status{
 		PID: os.Getpid(), Port: info.Port, Generation: info.Generation,
 		Session: s.session.String(), State: info.State.String(), Version: version,
-		Uptime: time.Since(s.started).Seconds(), Companions: s.companions(),
-		Jobs: map[string]int{},
+		Uptime: time.Since(s.started).Seconds(), Jobs: map[string]int{},
 	}
+	describeEngine(&st, s.engine.Stats())
 	for state, n := range s.queue.Count() {
 		st.Jobs[string(state)] = n
 	}
 	return st, nil
-}
-
-func (s *service) companions() []control.Companion {
-	all := []control.Companion{}
-	for _, c := range s.engine.Stats().Companions {
-		all = append(all, control.Companion{Name: c.Name, PID: c.PID, BlockBytes: c.BlockBytes, UsedBytes: c.UsedBytes})
-	}
-	return all
 }
 
 func (s *service) Quit(context.Context) error {
