@@ -145,7 +145,7 @@ func TestOneThatWaitsForRoomWaitsForDays(t *testing.T) {
 func TestMemoryIsWaitedForAMoment(t *testing.T) {
 	for _, freed := range []time.Duration{0, 300 * time.Millisecond} { // 0: never
 		synctest.Test(t, func(t *testing.T) {
-			e := listless(t, Options{Budget: 1 << 20})
+			e := listless(t, Options{Budget: 1 << 20, Share: 1 << 20})
 			m, _ := e.stranger()
 			m.link = newFuzzEnd(t, false).link(t)
 			if err := e.enter(m, "a", 1<<20); err != nil {
