@@ -62,8 +62,8 @@ func TestTheEngineAndTwoCompanionsUnderTheRaceDetector(t *testing.T) {
 		defer m.link.mu.Unlock()
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		_, used, _ := a.mem.usage()
-		_, lent, _ := m.link.mem.usage()
+		used := a.mem.usage().used
+		lent := m.link.mem.usage().used
 		return used == 0 && lent == 0 && len(a.sessions) == 0
 	})
 	e.wg.Wait()
