@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"runtime"
 	"testing"
 )
 
@@ -26,6 +27,9 @@ func TestSourceChangesDuringProof(t *testing.T) {
 		"shortened": func(p string) error { return os.Truncate(p, 1<<20) },
 		"removed":   os.Remove,
 	} {
+		if name == "removed" && runtime.GOOS == "windows" {
+			continue // an open file cannot be removed there
+		}
 		t.Run(name, func(t *testing.T) {
 			s := newServer()
 			data := random(3 << 20)
