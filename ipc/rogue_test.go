@@ -74,10 +74,18 @@ func hostileTarget(tb testing.TB) mutate.Target {
 	base := h.e.Stats().Used
 	usual := resources(tb)
 	tb.Cleanup(func() { // runs before the engine ends
-		waitFor(tb, func() bool { // nothing of all of them is left
+		deadline := time.Now().Add(30 * time.Second)
+		for { // nothing of all of them is left
 			st, r := e.Stats(), resources(tb)
-			return len(st.Companions) == 2 && st.Used <= base+(8<<20) && r.files <= usual.files+8 && r.maps <= usual.maps+8
-		})
+			if len(st.Companions) == 2 && st.Used <= base+(8<<20) && r.files <= usual.files+8 && r.maps <= usual.maps+8 {
+				break
+			}
+			if time.Now().After(deadline) {
+				tb.Errorf("before: %d bytes, %+v; after: %d bytes, %+v, %+v", base, usual, st.Used, r, st.Companions)
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
 		tb.Logf("%d programs, %d steps, %d were dropped for breaking the protocol", h.programs, h.steps, h.drops)
 	})
 	return mutate.Target{Name: "FuzzHostileCompanion", Seeds: hostileSeeds(), Slow: 1000, Run: h.run}
