@@ -9,7 +9,7 @@ import (
 // as there are processors, on a small machine, two goroutines that copy a large
 // payload keep all others from running for tens of milliseconds; with more of them
 // the system's scheduler shares the processors out, and it does so finely.
-const tunedProcs = 8
+const tunedProcs = 32
 
 // Tune prepares a program for hosting an engine: call it once, first thing in main.
 // It makes the answers to companions with little to say independent of what others

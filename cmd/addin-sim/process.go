@@ -16,6 +16,7 @@ type process struct {
 	cmd    *exec.Cmd
 	out    output
 	done   chan struct{} // closed when it has ended
+	died   time.Time     // when that was seen; set before done is closed
 	file   payload       // what a companion hands over
 	stdin  io.Writer     // nil when it has none
 	finish func() error  // asks it to end; nil when nobody may
@@ -30,6 +31,7 @@ func start(cmd *exec.Cmd) (*process, error) {
 	go func() {
 		defer close(p.done)
 		_ = cmd.Wait() // how it ended stands in ProcessState
+		p.died = time.Now()
 	}()
 	return p, nil
 }

@@ -140,10 +140,11 @@ type swarmResult struct {
 	Slowest  float64  `json:"slowest_seconds"`          // from the wish for memory to the answer
 	Failures []string `json:"failures"`                 // of companions that did nothing wrong
 
-	Killed    int     `json:"killed"`
-	ReclaimP5 float64 `json:"reclaim_p50_seconds"` // from the SIGKILL to the last byte given back
-	ReclaimP9 float64 `json:"reclaim_p99_seconds"`
-	ReclaimMx float64 `json:"reclaim_max_seconds"`
+	// Of killed processes, in seconds: p50, p99, largest.
+	Killed  int        `json:"killed"`
+	Dying   [3]float64 `json:"kill_to_death_p50_p99_max_seconds"`      // the system's part
+	Reclaim [3]float64 `json:"death_to_reclaimed_p50_p99_max_seconds"` // the last byte is given back
+	Whole   [3]float64 `json:"kill_to_reclaimed_p50_p99_max_seconds"`
 
 	Hostile []hostileResult `json:"hostile"`
 	Stopped float64         `json:"stopped_seconds"`
@@ -224,9 +225,12 @@ func (s *simulator) table(r *swarmResult) {
 	row("slowest answer", "%.0f ms", 1e3*r.Slowest)
 	if r.Killed > 0 {
 		row("processes killed", "%d", r.Killed)
-		row("kill to reclaimed, p50", "%.2f ms", 1e3*r.ReclaimP5)
-		row("kill to reclaimed, p99", "%.2f ms", 1e3*r.ReclaimP9)
-		row("kill to reclaimed, most", "%.2f ms", 1e3*r.ReclaimMx)
+		times := func(what string, t [3]float64) {
+			row(what, "p50 %.2f ms, p99 %.2f ms, most %.2f ms", 1e3*t[0], 1e3*t[1], 1e3*t[2])
+		}
+		times("from kill to death", r.Dying)
+		times("from death to reclaimed", r.Reclaim)
+		times("from kill to reclaimed", r.Whole)
 	}
 	if r.Stopped > 0 {
 		row("stopped and went on", "%.1f s", r.Stopped)

@@ -35,8 +35,10 @@ type swarm struct {
 	mu       sync.Mutex // guards the rest
 	started  int
 	killed   int
-	reclaims []time.Duration
-	sleeper  int // the process that is stopped
+	dying    []float64 // seconds from the SIGKILL to the end of each killed process
+	reclaims []float64 // from there to the last byte given back
+	whole    []float64 // both
+	sleeper  int       // the process that is stopped
 	result   swarmResult
 }
 
@@ -196,11 +198,13 @@ func (w *swarm) victim(rng *rand.Rand) error {
 			return fmt.Errorf("of %d companions of a killed process %d are still there after %v", count, count-w.journal.departed(pid).count, settleTime)
 		}
 	}
-	took := w.journal.departed(pid).last.Sub(from)
+	gone := w.journal.departed(pid).last
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.killed++
-	w.reclaims = append(w.reclaims, took)
+	w.dying = append(w.dying, p.died.Sub(from).Seconds())
+	w.reclaims = append(w.reclaims, max(0, gone.Sub(p.died).Seconds())) // some of it is done while the process still ends
+	w.whole = append(w.whole, gone.Sub(from).Seconds())
 	return nil
 }
 
@@ -340,10 +344,15 @@ func (w *swarm) sum() {
 		r.Served = [3]int64{r.served[0], r.served[len(r.served)/2], r.served[len(r.served)-1]}
 	}
 	if r.Killed = w.killed; r.Killed > 0 {
-		slices.Sort(w.reclaims)
-		n := len(w.reclaims)
-		r.ReclaimP5, r.ReclaimP9, r.ReclaimMx = w.reclaims[n/2].Seconds(), w.reclaims[n*99/100].Seconds(), w.reclaims[n-1].Seconds()
+		r.Dying, r.Reclaim, r.Whole = spread(w.dying), spread(w.reclaims), spread(w.whole)
 	}
+}
+
+// spread is the middle, the 99th percentile and the largest of some figures.
+func spread(all []float64) [3]float64 {
+	slices.Sort(all)
+	n := len(all)
+	return [3]float64{all[n/2], all[n*99/100], all[n-1]}
 }
 
 // count notes what the engine still holds once everybody is gone.
