@@ -17,6 +17,7 @@ BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)
 BINARIES := ./cmd/controller ./cmd/addin-sim
 
 FUZZTIME ?= 30s
+SOAK     ?= 8h
 EXECS    ?= 1000000
 PKG      ?= ./...
 
@@ -96,7 +97,17 @@ model: ## explore the models of the ipc protocol, and their mutants, with spin
 torture: go ## the long crash tests at full count (BERTH_TORTURE=1; hours)
 	@$(MAKE) --no-print-directory bin
 	@bin/addin-sim switch --sessions 5 --addins 8 --rounds 10
+	@bin/addin-sim swarm --companions 8 --procs 8 --kills 10000
+	@bin/addin-sim swarm --companions 8 --procs 4 --for 10m --mischief scribbler
+	@bin/addin-sim swarm --companions 8 --procs 4 --for 5m --hostile
+	@bin/addin-sim swarm --companions 8 --procs 4 --stop 60s
+	@bin/addin-sim swarm --companions 1000 --procs 8 --for 60s
 	@BERTH_TORTURE=1 go test -count=1 -timeout 6h -run Torture -json $(PKG) | go run ./tools/testcount -name torture
+
+.PHONY: soak
+soak: go ## uploads and companions, some of them killed, for SOAK (8h): descriptors, maps and memory must stay flat
+	@$(MAKE) --no-print-directory bin
+	@tools/soak.sh $(SOAK)
 
 .PHONY: bin
 bin: go ## build bin/controller and bin/addin-sim for this system

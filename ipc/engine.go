@@ -221,22 +221,26 @@ func (e *Engine) greet(m *member) bool {
 
 // enter makes m the holder of name, waiting while there is no room. A name that is
 // taken is waited for a moment only: its holder may just be dying.
-func (e *Engine) enter(m *member, name string, need int64) error {
+func (e *Engine) enter(m *member, h hello) (out, in int, err error) {
+	name := h.name
 	var patience <-chan time.Time
 	for {
 		e.mu.Lock()
 		other := e.members[name]
+		left := e.opts.Budget - e.used
+		out, in = startSize(h.outgoing, e.opts.Outgoing, e.opts, left), startSize(h.incoming, e.opts.Incoming, e.opts, left)
+		need := int64(out + in)
 		switch {
 		case e.closed:
 			e.mu.Unlock()
-			return fmt.Errorf("%w: the engine ends", ErrClosed)
-		case other == nil && len(e.members) < e.opts.Companions && e.used+need <= e.opts.Budget:
+			return 0, 0, fmt.Errorf("%w: the engine ends", ErrClosed)
+		case other == nil && len(e.members) < e.opts.Companions && need <= left:
 			index, ok := e.directory.reserve()
 			if ok {
 				m.name, m.index, m.bytes = name, index, need
 				e.members[name], e.used = m, e.used+need
 				e.mu.Unlock()
-				return nil
+				return out, in, nil
 			}
 		}
 		changed, short := e.changed, e.used+need > e.opts.Budget
@@ -252,7 +256,7 @@ func (e *Engine) enter(m *member, name string, need int64) error {
 		}
 		if m.ahead == nil {
 			if err := m.conn.write(frameWaiting, nil); err != nil {
-				return err
+				return 0, 0, err
 			}
 			m.readAhead()
 			if short {
@@ -262,16 +266,16 @@ func (e *Engine) enter(m *member, name string, need int64) error {
 		select {
 		case <-changed:
 		case <-m.lost():
-			return fmt.Errorf("%w: it went while it waited", ErrPeer)
+			return 0, 0, fmt.Errorf("%w: it went while it waited", ErrPeer)
 		case got := <-m.ahead:
 			if got.err != nil {
-				return fmt.Errorf("%w: it hung up while it waited: %w", ErrPeer, got.err)
+				return 0, 0, fmt.Errorf("%w: it hung up while it waited: %w", ErrPeer, got.err)
 			}
 			closeHandles(got.handles)
-			return fmt.Errorf("%w: control frame %d of one that waits", ErrProtocol, got.kind)
+			return 0, 0, fmt.Errorf("%w: control frame %d of one that waits", ErrProtocol, got.kind)
 		case <-patience:
 			if other != nil {
-				return &refusedError{refuseName, fmt.Sprintf("the name %q is taken by process %d", name, other.peer.pid)}
+				return 0, 0, &refusedError{refuseName, fmt.Sprintf("the name %q is taken by process %d", name, other.peer.pid)}
 			}
 		}
 	}

@@ -73,7 +73,7 @@ func helloTarget() mutate.Target {
 				return 1
 			}
 			o := Options{Budget: 1 << 30}.withDefaults()
-			out, in := clampHalf(h.outgoing, o.Outgoing, o), clampHalf(h.incoming, o.Incoming, o)
+			out, in := startSize(h.outgoing, o.Outgoing, o, o.Budget), startSize(h.incoming, o.Incoming, o, 0)
 			if out <= 0 || out > maxExtent || in <= 0 || in > maxExtent || !validName(h.name) {
 				t.Errorf("hello %+v: halves of %d and %d bytes", h, out, in)
 			}

@@ -151,12 +151,11 @@ func (m *member) rendezvous() error {
 	if err != nil {
 		return err
 	}
-	o := m.e.opts
-	out, in := clampHalf(h.outgoing, o.Outgoing, o), clampHalf(h.incoming, o.Incoming, o)
 	if err := spareDescriptors(); err != nil {
 		return err
 	}
-	if err := m.e.enter(m, h.name, int64(out+in)); err != nil {
+	out, in, err := m.e.enter(m, h)
+	if err != nil {
 		return err
 	}
 	segments, err := m.build(out, in)
@@ -204,14 +203,19 @@ func (m *member) hello() (hello, error) {
 	return h, nil
 }
 
-// clampHalf is a wished size within reason, in whole units of the largest page size in use.
-func clampHalf(wish uint64, def int, o Options) int {
+// startShare is the part of the memory that is left which one registration may
+// take for each half: the first companions get what they wish, and the thousandth
+// still gets something. All can have more later.
+const startShare = 256
+
+// startSize is a wished size within reason, in whole units of the largest page size in use.
+func startSize(wish uint64, def int, o Options, left int64) int {
 	const grain = 64 << 10
 	size := def
 	if wish > 0 {
 		size = int(min(wish, maxExtent))
 	}
-	size = min(size, int(o.Budget/4))
+	size = int(min(int64(size), o.Budget/4, left/startShare))
 	return max(grain, size/grain*grain)
 }
 
