@@ -22,3 +22,7 @@ func resources(t testing.TB) usage {
 	}
 	return usage{len(fds), bytes.Count(maps, []byte("memfd:"))}
 }
+
+// exceeds says whether anything has become more. Less is no leak: what a test before
+// this one held may still have been counted.
+func (u usage) exceeds(before usage) bool { return u.files > before.files || u.maps > before.maps }
