@@ -221,26 +221,22 @@ func (e *Engine) greet(m *member) bool {
 
 // enter makes m the holder of name, waiting while there is no room. A name that is
 // taken is waited for a moment only: its holder may just be dying.
-func (e *Engine) enter(m *member, h hello) (out, in int, err error) {
-	name := h.name
+func (e *Engine) enter(m *member, name string, need int64) error {
 	var patience <-chan time.Time
 	for {
 		e.mu.Lock()
 		other := e.members[name]
-		left := e.opts.Budget - e.used
-		out, in = startSize(h.outgoing, e.opts.Outgoing, e.opts, left), startSize(h.incoming, e.opts.Incoming, e.opts, left)
-		need := int64(out + in)
 		switch {
 		case e.closed:
 			e.mu.Unlock()
-			return 0, 0, fmt.Errorf("%w: the engine ends", ErrClosed)
-		case other == nil && len(e.members) < e.opts.Companions && need <= left:
+			return fmt.Errorf("%w: the engine ends", ErrClosed)
+		case other == nil && len(e.members) < e.opts.Companions && e.used+need <= e.opts.Budget:
 			index, ok := e.directory.reserve()
 			if ok {
 				m.name, m.index, m.bytes = name, index, need
 				e.members[name], e.used = m, e.used+need
 				e.mu.Unlock()
-				return out, in, nil
+				return nil
 			}
 		}
 		changed, short := e.changed, e.used+need > e.opts.Budget
@@ -256,7 +252,7 @@ func (e *Engine) enter(m *member, h hello) (out, in int, err error) {
 		}
 		if m.ahead == nil {
 			if err := m.conn.write(frameWaiting, nil); err != nil {
-				return 0, 0, err
+				return err
 			}
 			m.readAhead()
 			if short {
@@ -266,16 +262,16 @@ func (e *Engine) enter(m *member, h hello) (out, in int, err error) {
 		select {
 		case <-changed:
 		case <-m.lost():
-			return 0, 0, fmt.Errorf("%w: it went while it waited", ErrPeer)
+			return fmt.Errorf("%w: it went while it waited", ErrPeer)
 		case got := <-m.ahead:
 			if got.err != nil {
-				return 0, 0, fmt.Errorf("%w: it hung up while it waited: %w", ErrPeer, got.err)
+				return fmt.Errorf("%w: it hung up while it waited: %w", ErrPeer, got.err)
 			}
 			closeHandles(got.handles)
-			return 0, 0, fmt.Errorf("%w: control frame %d of one that waits", ErrProtocol, got.kind)
+			return fmt.Errorf("%w: control frame %d of one that waits", ErrProtocol, got.kind)
 		case <-patience:
 			if other != nil {
-				return 0, 0, &refusedError{refuseName, fmt.Sprintf("the name %q is taken by process %d", name, other.peer.pid)}
+				return &refusedError{refuseName, fmt.Sprintf("the name %q is taken by process %d", name, other.peer.pid)}
 			}
 		}
 	}
@@ -288,6 +284,13 @@ func (e *Engine) waited() {
 }
 
 const nameTimeout = 2 * time.Second
+
+// left is what nobody has of the budget, in bytes.
+func (e *Engine) left() int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.opts.Budget - e.used
+}
 
 // leave undoes enter.
 func (e *Engine) leave(m *member, why error) {

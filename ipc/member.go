@@ -154,8 +154,9 @@ func (m *member) rendezvous() error {
 	if err := spareDescriptors(); err != nil {
 		return err
 	}
-	out, in, err := m.e.enter(m, h)
-	if err != nil {
+	o, left := m.e.opts, m.e.left()
+	out, in := startSize(h.outgoing, o.Outgoing, o, left), startSize(h.incoming, o.Incoming, o, left)
+	if err := m.e.enter(m, h.name, int64(out+in)); err != nil {
 		return err
 	}
 	segments, err := m.build(out, in)
