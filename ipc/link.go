@@ -224,6 +224,7 @@ func (l *link) serve(other func(frame) error) {
 				l.breach(err)
 			}
 		case frameFailure:
+			closeHandles(f.handles)
 			l.fail(fmt.Errorf("%w: %s hung up: %q", ErrRefused, l.peer, clip(string(f.body), 512)))
 		default:
 			w.pace()

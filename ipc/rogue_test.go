@@ -460,3 +460,18 @@ func (r *rogue) pause(n int) {
 		time.Sleep(time.Duration(n) * time.Microsecond)
 	}
 }
+
+// TestAFailureFrameLeavesNoHandles: descriptors may come with a frame of any kind.
+func TestAFailureFrameLeavesNoHandles(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a companion passes no handles there")
+	}
+	h := &hostility{e: testEngine(t, Options{})}
+	usual := resources(t)
+	for range 8 {
+		r := startRogue(t, h.e, []byte{0, doHandles, frameFailure, 4, doPause, 250})
+		r.play(t)
+		r.close()
+	}
+	waitFor(t, func() bool { return len(h.e.Stats().Companions) == 0 && resources(t).files <= usual.files+2 })
+}
