@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -23,11 +24,14 @@ func (s *simulator) benchCommand() *cobra.Command {
 	c := command("bench", "Measure shared memory beside TCP, a unix socket and memcpy, between two processes, in one run", cobra.NoArgs)
 	f := c.Flags()
 	f.DurationVar(&each, "for", time.Second, "how long each figure is measured")
-	f.BoolVar(&asJSON, "json", false, "print one object for each figure")
+	f.BoolVar(&asJSON, "json", false, "with --flood: print one object for each row")
 	f.BoolVar(&flood, "flood", false, "measure instead how long companions wait beside others that send all they can")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if flood {
 			return s.flood(c.Context(), 5*each, asJSON)
+		}
+		if asJSON {
+			return &exitError{2, errors.New("--json goes with --flood; the table of the comparison is for people")}
 		}
 		return s.bench(c.Context(), each)
 	}
