@@ -318,6 +318,7 @@ func (m *member) awaitMapped() error {
 		number, err := decodeUint32(f.body)
 		i := slices.Index(missing, number)
 		if err != nil || i < 0 {
+			closeHandles(f.handles)
 			return fmt.Errorf("%w: mapped segment %d during registration", ErrProtocol, number)
 		}
 		missing = slices.Delete(missing, i, i+1)
