@@ -13,7 +13,7 @@ import (
 )
 
 func TestStatsTellWhereTheMemoryIs(t *testing.T) {
-	e := testEngine(t, Options{Budget: 64 << 20, Cache: 8 << 20})
+	e := testEngine(t, Options{Budget: 64 << 20, Cache: 8 << 20, Companions: 2})
 	e.Handle("echo", echo)
 	ctx := testContext(t)
 	a, b := testClient(t, e, "a", Sizes(1<<20, 1<<20)), testClient(t, e, "b", Sizes(2<<20, 64<<10))
