@@ -24,11 +24,11 @@ func SafeName(name string) string {
 	}
 	name = strings.Map(safeRune, strings.ToValidUTF8(name, "_"))
 	name = trimName(shorten(trimName(name)))
+	if isDevice(name) { // which the cut may have made of something harmless
+		name = trimName(shorten("_" + name))
+	}
 	if name == "" {
 		return "_"
-	}
-	if isDevice(name) {
-		return "_" + name
 	}
 	return name
 }
