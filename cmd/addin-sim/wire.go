@@ -272,11 +272,6 @@ func (w *wire) close(listening bool) {
 	}
 }
 
-func readWireFrame(r io.Reader) (kind uint8, body []byte, err error) {
-	kind, _, body, err = readWireHead(r)
-	return kind, body, err
-}
-
 func readWireHead(r io.Reader) (kind uint8, handles int, body []byte, err error) {
 	var head [8]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {

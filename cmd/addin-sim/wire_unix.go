@@ -26,7 +26,7 @@ func openWire(endpoint string) (wireConn, error) {
 }
 
 func (u *unixWire) readFrame() (kind uint8, body []byte, handles []uintptr, err error) {
-	kind, body, err = readWireFrame((*unixReader)(u))
+	kind, _, body, err = readWireHead((*unixReader)(u))
 	handles, u.handles = u.handles, nil
 	return kind, body, handles, err
 }
