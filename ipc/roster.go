@@ -30,14 +30,15 @@ func newRoster(seg *shm.Segment, ask func(seen uint32)) *roster {
 	return &roster{seg: seg, ask: ask, changed: make(chan struct{})}
 }
 
-// entries lists who is registered.
-func (r *roster) entries() []Entry {
+// entries lists who is registered: nobody any more when the engine is ending. It is
+// false once the client is done.
+func (r *roster) entries() ([]Entry, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over {
-		return nil
+		return nil, false
 	}
-	return readDirectory(r.seg.Bytes())
+	return readDirectory(r.seg.Bytes()), true
 }
 
 // expect answers a channel that is closed at the next change. What is read after it
@@ -97,7 +98,10 @@ func (a *attentiveConn) read() (frame, error) {
 
 // Companions lists who is registered with the engine now, this one included, by
 // name; nothing when the client is done.
-func (c *Client) Companions() []Entry { return c.roster.entries() }
+func (c *Client) Companions() []Entry {
+	all, _ := c.roster.entries()
+	return all
+}
 
 // Watch yields who is registered, at once and again whenever somebody came or left,
 // until ctx ends or the client is done. It sleeps in between; changes that come
@@ -106,8 +110,8 @@ func (c *Client) Watch(ctx context.Context) iter.Seq[[]Entry] {
 	return func(yield func([]Entry) bool) {
 		for {
 			changed := c.roster.expect()
-			all := c.roster.entries()
-			if all == nil || ctx.Err() != nil || !yield(all) {
+			all, ok := c.roster.entries()
+			if !ok || ctx.Err() != nil || !yield(all) {
 				return
 			}
 			select {

@@ -106,6 +106,31 @@ func TestAwait(t *testing.T) {
 	}
 }
 
+// TestAnEmptyDirectoryIsNotTheEnd: the engine strikes everybody off before it hangs
+// up, and who looks between the two waits on.
+func TestAnEmptyDirectoryIsNotTheEnd(t *testing.T) {
+	e := testEngine(t, Options{})
+	c := testClient(t, e, "a")
+	e.directory.retire(0, e.directory.generation(0)-1)
+	lists := 0
+	for all := range c.Watch(testContext(t)) {
+		if lists++; lists == 1 {
+			if len(all) != 0 {
+				t.Fatalf("an empty directory lists %v", all)
+			}
+			testClient(t, e, "b")
+			continue
+		}
+		if len(all) != 1 || all[0].Name != "b" {
+			t.Fatalf("then %v", all)
+		}
+		break
+	}
+	if lists != 2 {
+		t.Fatalf("it ended after %d lists", lists)
+	}
+}
+
 func (r *roster) waits() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
