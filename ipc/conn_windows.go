@@ -160,6 +160,8 @@ type listener struct {
 	mu   sync.Mutex
 	next windows.Handle // the instance that waits for a client, 0 before the first
 	once sync.Once
+
+	deaths vigil // of the companions that it has let in
 }
 
 // endpointIn makes a name up: who has not read it from the port record can't guess it.
@@ -220,10 +222,10 @@ func (l *listener) accept() (conn, peer, error) {
 		l.next = 0
 		return nil, peer{}, err
 	}
-	h := l.next
+	h, seen := l.next, now()
 	// The next instance first: with none, a client that comes now would find no pipe.
 	l.next, _ = l.instance(0)
-	target, p, err := clientOf(h)
+	target, p, err := l.client(h, seen)
 	if err != nil {
 		_ = windows.CloseHandle(h)
 		return nil, peer{}, fmt.Errorf("%w: %w", errStranger, err)
@@ -256,8 +258,9 @@ func (l *listener) wait(h windows.Handle) error {
 	return windows.GetOverlappedResult(h, o, &ignored, true)
 }
 
-// clientOf opens the process at the other end, in this terminal session only.
-func clientOf(h windows.Handle) (windows.Handle, peer, error) {
+// client opens the process at the other end, in this terminal session only, and
+// waits for its end: a child that inherited the pipe may hold it for longer.
+func (l *listener) client(h windows.Handle, seen uint64) (windows.Handle, peer, error) {
 	var pid, its, ours uint32
 	if err := windows.GetNamedPipeClientProcessId(h, &pid); err != nil {
 		return 0, peer{}, err
@@ -268,11 +271,15 @@ func clientOf(h windows.Handle) (windows.Handle, peer, error) {
 	if its != ours {
 		return 0, peer{}, fmt.Errorf("%w: process %d runs in session %d, not in %d", ErrRefused, pid, its, ours)
 	}
-	process, err := windows.OpenProcess(windows.PROCESS_DUP_HANDLE|windows.SYNCHRONIZE, false, pid)
+	process, err := openClient(pid, seen)
 	if err != nil {
-		return 0, peer{}, fmt.Errorf("open process %d: %w", pid, err)
+		return 0, peer{}, err
 	}
-	return process, peer{pid: int(pid), release: func() error { return windows.CloseHandle(process) }}, nil
+	w, err := l.deaths.watch(process)
+	if err != nil {
+		return 0, peer{}, errors.Join(err, windows.CloseHandle(process))
+	}
+	return process, peer{pid: int(pid), wait: func() { <-w.over }, release: func() error { return l.deaths.release(w) }}, nil
 }
 
 func (l *listener) endpoint() string { return l.path }

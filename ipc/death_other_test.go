@@ -2,4 +2,4 @@
 
 package ipc
 
-func playOnLinux(string, string, string) int { return 1 }
+func playOnLinux(string, string) int { return 1 }

@@ -31,8 +31,13 @@ func playCompanion(role, endpoint, name string) int {
 		return playPeer(name, endpoint)
 	case "pair":
 		return playPair(name, endpoint)
-	case "secluded", "open", "snoop", "parent":
-		return playOnLinux(role, name, endpoint)
+	case "secluded", "open", "snoop":
+		return playOnLinux(role, name)
+	case "parent":
+		return playParent(name, endpoint)
+	case "child":
+		time.Sleep(time.Minute)
+		return 0
 	}
 	ctx := context.Background()
 	c, err := Dial(ctx, endpoint, name, Sizes(1<<20, 64<<10))
@@ -82,6 +87,30 @@ func playCompanion(role, endpoint, name string) int {
 		}
 		fmt.Println("ready")
 	}
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return 0
+}
+
+// playParent registers, and leaves its end of the control stream to a child that
+// outlives it. The child's number is its name, for whoever reads the roster.
+func playParent(name, endpoint string) int {
+	raw, pid, err := dialConn(context.Background(), endpoint)
+	if err != nil {
+		fmt.Println("error:", err)
+		return 1
+	}
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), "BERTH_TEST_COMPANION=child")
+	if err := errors.Join(bequeath(child, raw), child.Start()); err != nil {
+		fmt.Println("error:", err)
+		return 1
+	}
+	name = fmt.Sprint(name, "-", child.Process.Pid)
+	if _, err := enroll(raw, pid, hello{version: Version, name: name}); err != nil {
+		fmt.Println("error:", err)
+		return 1
+	}
+	fmt.Println("ready")
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	return 0
 }
