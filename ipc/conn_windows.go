@@ -23,16 +23,20 @@ const (
 	lingerTime = 100 * time.Millisecond
 )
 
-// pipeConn is a control stream over a named pipe. target is the companion's
-// process in the engine, 0 in a companion.
+// pipeConn is a control stream over a named pipe.
 type pipeConn struct {
 	*outbox
 	f      *os.File
-	target windows.Handle
+	engine bool // which end this is
+
+	// mu is held for reading by who passes handles to the companion or takes them
+	// back: a handle of another process could get the number of one that is closed.
+	mu     sync.RWMutex
+	target windows.Handle // the companion's process; 0 in a companion, and once it was released
 }
 
 func newPipeConn(f *os.File, target windows.Handle) *pipeConn {
-	p := &pipeConn{f: f, target: target}
+	p := &pipeConn{f: f, engine: target != 0, target: target}
 	p.outbox = newOutbox(p)
 	return p
 }
@@ -42,7 +46,7 @@ func (p *pipeConn) read() (frame, error) {
 	if err != nil || n == 0 {
 		return f, err
 	}
-	if p.target != 0 || len(f.body) < 8*n {
+	if p.engine || len(f.body) < 8*n {
 		return frame{}, fmt.Errorf("%w: %d handles in a frame of %d bytes", ErrProtocol, n, len(f.body))
 	}
 	rest := f.body[len(f.body)-8*n:]
@@ -89,6 +93,11 @@ func (p *pipeConn) give(g grant) (h windows.Handle, err error) {
 		rightsRead:  windows.FILE_MAP_READ,
 		rightsEvent: windows.EVENT_MODIFY_STATE | windows.SYNCHRONIZE,
 	}[g.rights]
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.target == 0 {
+		return 0, os.ErrClosed
+	}
 	err = windows.DuplicateHandle(windows.CurrentProcess(), windows.Handle(g.handle), p.target, &h, access, false, 0)
 	if err != nil {
 		return 0, fmt.Errorf("pass a handle to the companion: %w", err)
@@ -98,7 +107,9 @@ func (p *pipeConn) give(g grant) (h windows.Handle, err error) {
 
 // takeBack closes handles in the companion that it will never hear of.
 func (p *pipeConn) takeBack(values []byte) {
-	for ; len(values) >= 8; values = values[8:] {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for ; len(values) >= 8 && p.target != 0; values = values[8:] {
 		var h windows.Handle
 		if windows.DuplicateHandle(p.target, windows.Handle(le.Uint64(values)), windows.CurrentProcess(), &h,
 			0, false, windows.DUPLICATE_CLOSE_SOURCE|windows.DUPLICATE_SAME_ACCESS) == nil {
@@ -109,13 +120,26 @@ func (p *pipeConn) takeBack(values []byte) {
 
 // close lets the last frames out, if the peer takes them: one may be the reason.
 func (p *pipeConn) close() error {
+	p.linger()
+	return p.f.Close()
+}
+
+func (p *pipeConn) linger() {
 	if rest := p.drained(); rest != nil {
 		select {
 		case <-rest:
 		case <-time.After(lingerTime):
 		}
 	}
-	return p.f.Close()
+}
+
+// forget is for who is about to release the companion's process, after close: what
+// was never delivered has been taken back, and nothing more is passed.
+func (p *pipeConn) forget() {
+	p.linger()
+	p.mu.Lock()
+	p.target = 0
+	p.mu.Unlock()
 }
 
 func closeHandles(handles []uintptr) {
@@ -225,12 +249,16 @@ func (l *listener) accept() (conn, peer, error) {
 	h, seen := l.next, now()
 	// The next instance first: with none, a client that comes now would find no pipe.
 	l.next, _ = l.instance(0)
-	target, p, err := l.client(h, seen)
+	pid, w, err := l.client(h, seen)
 	if err != nil {
 		_ = windows.CloseHandle(h)
 		return nil, peer{}, fmt.Errorf("%w: %w", errStranger, err)
 	}
-	return newPipeConn(os.NewFile(uintptr(h), l.path), target), p, nil
+	c := newPipeConn(os.NewFile(uintptr(h), l.path), w.process)
+	return c, peer{pid: int(pid), wait: func() { <-w.over }, release: func() error {
+		c.forget()
+		return l.deaths.release(w)
+	}}, nil
 }
 
 // wait returns when a client has connected to h or the listener was closed.
@@ -260,26 +288,25 @@ func (l *listener) wait(h windows.Handle) error {
 
 // client opens the process at the other end, in this terminal session only, and
 // waits for its end: a child that inherited the pipe may hold it for longer.
-func (l *listener) client(h windows.Handle, seen uint64) (windows.Handle, peer, error) {
-	var pid, its, ours uint32
+func (l *listener) client(h windows.Handle, seen uint64) (pid uint32, w *ward, err error) {
+	var its, ours uint32
 	if err := windows.GetNamedPipeClientProcessId(h, &pid); err != nil {
-		return 0, peer{}, err
+		return 0, nil, err
 	}
 	if err := errors.Join(windows.ProcessIdToSessionId(pid, &its), windows.ProcessIdToSessionId(windows.GetCurrentProcessId(), &ours)); err != nil {
-		return 0, peer{}, err
+		return 0, nil, err
 	}
 	if its != ours {
-		return 0, peer{}, fmt.Errorf("%w: process %d runs in session %d, not in %d", ErrRefused, pid, its, ours)
+		return 0, nil, fmt.Errorf("%w: process %d runs in session %d, not in %d", ErrRefused, pid, its, ours)
 	}
 	process, err := openClient(pid, seen)
 	if err != nil {
-		return 0, peer{}, err
+		return 0, nil, err
 	}
-	w, err := l.deaths.watch(process)
-	if err != nil {
-		return 0, peer{}, errors.Join(err, windows.CloseHandle(process))
+	if w, err = l.deaths.watch(process); err != nil {
+		return 0, nil, errors.Join(err, windows.CloseHandle(process))
 	}
-	return process, peer{pid: int(pid), wait: func() { <-w.over }, release: func() error { return l.deaths.release(w) }}, nil
+	return pid, w, nil
 }
 
 func (l *listener) endpoint() string { return l.path }

@@ -18,7 +18,9 @@ func now() uint64 {
 
 func ticks(t windows.Filetime) uint64 { return uint64(t.HighDateTime)<<32 | uint64(t.LowDateTime) }
 
-// openClient opens the process that connected to a pipe before the time seen.
+// openClient opens the process that connected to a pipe before the time seen. One
+// that got the number of a client that ended at once is told by its beginning, as
+// exactly as the system notes beginnings (16 ms).
 func openClient(pid uint32, seen uint64) (windows.Handle, error) {
 	h, err := windows.OpenProcess(windows.PROCESS_DUP_HANDLE|windows.SYNCHRONIZE|windows.PROCESS_QUERY_LIMITED_INFORMATION, false, pid)
 	if err != nil {
