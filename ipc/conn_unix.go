@@ -24,6 +24,7 @@ type unixConn struct {
 	raw     syscall.RawConn
 	oob     []byte
 	handles []uintptr // came with bytes already read, not yet given to a frame
+	poor    bool      // the peer has no handles to pass: it is a companion
 
 	now     sending          // guarded by the outbox's mu: what try sends
 	sendNow func(fd uintptr) // one step of now; made once, so that a doorbell allocates nothing
@@ -44,6 +45,9 @@ func (u *unixConn) read() (frame, error) {
 	f, n, err := readFrame(u)
 	if err == nil && n != len(u.handles) {
 		err = fmt.Errorf("%w: %d handles came where %d were announced", ErrProtocol, len(u.handles), n)
+	}
+	if err == nil && n > 0 && u.poor {
+		err = fmt.Errorf("%w: a companion passed %d handles", ErrProtocol, n)
 	}
 	f.handles, u.handles = u.handles, nil
 	if err != nil {
@@ -260,6 +264,7 @@ func (l *listener) accept() (conn, peer, error) {
 	if err != nil {
 		return nil, peer{}, errors.Join(errStranger, err, p.release())
 	}
+	u.poor = true
 	return u, p, nil
 }
 

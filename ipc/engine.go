@@ -267,7 +267,6 @@ func (e *Engine) enter(m *member, name string, need int64) error {
 			if got.err != nil {
 				return fmt.Errorf("%w: it hung up while it waited: %w", ErrPeer, got.err)
 			}
-			closeHandles(got.handles)
 			return fmt.Errorf("%w: control frame %d of one that waits", ErrProtocol, got.kind)
 		case <-patience:
 			if other != nil {

@@ -186,8 +186,7 @@ func (m *member) hello() (hello, error) {
 	if err != nil {
 		return hello{}, fmt.Errorf("%w: before its hello: %w", ErrPeer, err)
 	}
-	if f.kind != frameHello || len(f.handles) > 0 {
-		closeHandles(f.handles)
+	if f.kind != frameHello {
 		return hello{}, fmt.Errorf("%w: frame %d before hello", ErrProtocol, f.kind)
 	}
 	h, err := decodeHello(f.body)
@@ -312,13 +311,11 @@ func (m *member) awaitMapped() error {
 			return fmt.Errorf("%w: during registration: %w", ErrPeer, err)
 		}
 		if f.kind != frameMapped {
-			closeHandles(f.handles)
 			return fmt.Errorf("%w: frame %d during registration", ErrProtocol, f.kind)
 		}
 		number, err := decodeUint32(f.body)
 		i := slices.Index(missing, number)
 		if err != nil || i < 0 {
-			closeHandles(f.handles)
 			return fmt.Errorf("%w: mapped segment %d during registration", ErrProtocol, number)
 		}
 		missing = slices.Delete(missing, i, i+1)
@@ -331,10 +328,6 @@ func (m *member) awaitMapped() error {
 
 // frame handles a control frame that isn't the link's own business.
 func (m *member) frame(f frame) error {
-	if len(f.handles) > 0 {
-		closeHandles(f.handles)
-		return errors.New("a companion passed handles")
-	}
 	switch f.kind {
 	case frameMapped:
 		return m.mapped(f.body)
