@@ -204,6 +204,32 @@
 // name) the engine seals with F_SEAL_FUTURE_WRITE and waits for nobody: the sender
 // may unmap late, and could write until it has.
 //
+// # Limits
+//
+// What the engine grants one companion, however it is written. Nothing here costs an
+// honest one anything but the doorbells: ring when the exchange of wake answered 2,
+// and never otherwise; who rings after every record is dropped soon.
+//
+//	 most what                                                     beyond it
+//	  256 doorbells more than wake has called for, in all          dropped
+//	 1000 frames of other types in a second                        1 ms each
+//	 4096 unread frames: it reads none, stopped or not             dropped
+//	    1 want at a time, until an extent or denied came           dropped
+//	    0 handles passed with its frames                           dropped
+//	 1024 extents of both halves, passed ones included             denied
+//	 1024 sessions open at a time                                  close, code 4
+//	 8192 unclosed sessions: those and what it has yet to close    dropped
+//	65536 records that wait until it reads its ring                dropped
+//	66048 bytes in the body of an open                             dropped
+//	   10 seconds from dialling to hello, and from there to mapped hung up
+//	    2 longer for a name that somebody has, in seconds          refused, code 2
+//
+// Memory: three quarters of the engine's budget for one companion unless its host says
+// otherwise, then denied; a parcel of more than "largest parcel" (welcome) is never
+// granted, and a want for one is dropped. Descriptors: the engine keeps one for each
+// segment, a companion may close what it has mapped. While fewer than 64 are left of
+// the engine's own (Unix) nobody new is let in: refused, code 3.
+//
 // # Addresses
 //
 // "name/service": a registered companion's name and a service that it accepts;

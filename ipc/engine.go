@@ -49,6 +49,7 @@ type Options struct {
 
 	patience time.Duration // with a companion that registers
 	stall    time.Duration // of a payload that is being retained
+	extents  int           // of one companion
 }
 
 const defaultSlots = 256
@@ -76,6 +77,7 @@ func (o Options) withDefaults() Options {
 	set(&o.Largest, int(min(o.Budget/2, 4<<30)))
 	set(&o.Window, 64)
 	set(&o.Companions, directoryCapacity)
+	set(&o.extents, maxExtents)
 	o.patience = max(o.patience, helloTimeout)
 	if o.stall <= 0 {
 		o.stall = stallTime

@@ -165,6 +165,7 @@ func TestRecordIsAsDocumented(t *testing.T) {
 		docField{16, maxInline, "inline data, or a location"})
 	says(t, "Records", "16 4 segment · 20 4 generation · 24 8 offset · 32 8 length")
 	says(t, "Records", "inline, %d whole segment, %d trusted", flagWhole, flagTrusted)
+	says(t, "Records", "or a list of 1 to %d times 0 4 segment · 4 4 generation · 8 8 offset", maxReleases)
 	r := newRecord(0x11, 0x20, 0x22334455, 0x66778899)
 	r.setLocation(location{0xa1a2a3a4, 0xb1b2b3b4, 0xc1c2c3c4c5c6c7c8, 0xd1d2d3d4d5d6d7d8})
 	// SAFETY: r is recordSize bytes long and outlives b.
@@ -177,6 +178,52 @@ func TestRecordIsAsDocumented(t *testing.T) {
 	if b[5] != 0x20|flagInline || le.Uint16(b[6:]) != 5 || string(b[16:21]) != "berth" {
 		t.Errorf("inline data lie elsewhere: %x", b)
 	}
+}
+
+// TestAReleaseIsAsDocumented writes and reads a list of every length.
+func TestAReleaseIsAsDocumented(t *testing.T) {
+	r := newRecord(kindRelease, 0, 0, 0)
+	// SAFETY: r is recordSize bytes long and outlives b.
+	b := unsafe.Slice((*byte)(unsafe.Pointer(&r)), recordSize)
+	for n := 1; n <= maxReleases; n++ {
+		r.addRelease(location{uint32(n), uint32(n) << 8, uint64(n) << 40, 77})
+		if got := le.Uint16(b[6:]); int(got) != 16*n {
+			t.Fatalf("%d releases state a length of %d", n, got)
+		}
+		at := b[16*n:]
+		if le.Uint32(at) != uint32(n) || le.Uint32(at[4:]) != uint32(n)<<8 || le.Uint64(at[8:]) != uint64(n)<<40 {
+			t.Fatalf("release %d lies elsewhere: %x", n, b)
+		}
+		if all, err := r.releases(); err != nil || all != n || r.released(n-1) != (location{uint32(n), uint32(n) << 8, uint64(n) << 40, 0}) {
+			t.Fatalf("%d were read of %d, the last as %+v: %v", all, n, r.released(n-1), err)
+		}
+	}
+	for _, bad := range []int{0, 8, 16*maxReleases + 16, 1 << 15} {
+		le.PutUint16(b[6:], uint16(bad))
+		if _, err := r.releases(); err == nil {
+			t.Errorf("a list of %d bytes was taken", bad)
+		}
+	}
+}
+
+func TestLimitsAreAsDocumented(t *testing.T) {
+	o := Options{Budget: 1 << 30}.withDefaults()
+	if got, want := docNumbers(t, "Limits", "most "), map[string]int{
+		"doorbells": idleRings, "frames": frameRate, "unread": maxUnread, "want": 1, "handles": 0, "extents": o.extents,
+		"sessions": maxSessions, "unclosed": maxUnclosed, "records": maxBacklog, "bytes": maxOpening,
+		"seconds": int(o.patience.Seconds()), "longer": int(nameTimeout.Seconds()),
+	}; !maps.Equal(got, want) {
+		t.Errorf("limits: doc.go %v, code %v", got, want)
+	}
+	if frameRest.Milliseconds() != 1 || o.Share != o.Budget/4*3 {
+		t.Errorf("a frame too many takes %v, a companion gets %d of %d bytes", frameRest, o.Share, o.Budget)
+	}
+	says(t, "Limits", "three quarters of the engine's budget")
+	says(t, "Limits", "While fewer than %d are left", keptDescriptors)
+	says(t, "Limits", "ring when the exchange of wake answered %d", doorbell)
+	says(t, "Limits", "close, code %d", closeQuota)
+	says(t, "Limits", "refused, code %d", refuseName)
+	says(t, "Limits", "is let in: refused, code %d", refuseQuota)
 }
 
 var numbered = regexp.MustCompile(`^\t *(\d+) (\w+)  ?`)

@@ -421,8 +421,8 @@ func (m *member) enlarge(half uint32, n int) error {
 
 func (m *member) fit(half uint32, n int) error {
 	size := extentFor(n, m.e.opts.Unit)
-	if m.link.extents() >= maxExtents {
-		return fmt.Errorf("%w: it has %d extents already, release some of what they hold", ErrNoMemory, maxExtents)
+	if most := m.e.opts.extents; m.link.extents() >= most {
+		return fmt.Errorf("%w: it has %d extents already, release some of what they hold", ErrNoMemory, most)
 	}
 	if !m.e.chargeSoon(m, int64(size)) {
 		return fmt.Errorf("%w: its share of %d bytes or the budget of %d is spent", ErrNoMemory, m.e.opts.Share, m.e.opts.Budget)

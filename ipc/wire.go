@@ -21,6 +21,7 @@ const (
 	maxReleases = maxInline / 16 // in one record
 	maxName     = 64
 	maxHeader   = 64 << 10
+	maxOpening  = 2*(1+255) + maxHeader
 )
 
 // Kinds of records.
@@ -143,7 +144,7 @@ func (o opening) encode() []byte {
 
 // decodeOpening copies everything out of b, which may be shared memory.
 func decodeOpening(b []byte) (opening, error) {
-	if len(b) > maxHeader+2+2*255 {
+	if len(b) > maxOpening {
 		return opening{}, fmt.Errorf("an opening of %d bytes", len(b))
 	}
 	b = append([]byte(nil), b...)
