@@ -328,7 +328,9 @@ func cacheTarget(tb testing.TB) mutate.Target {
 			link.mu.Lock()
 			defer link.mu.Unlock()
 			delete(link.sessions, s.id)
+			link.txMu.Lock()
 			link.backlog = link.backlog[:0] // nobody reads the ring
+			link.txMu.Unlock()
 			if len(e.cache.kept) > 0 || e.cache.used != 0 {
 				t.Errorf("%q was kept", b)
 			}

@@ -94,6 +94,9 @@ func (l *link) leaveLane() {
 // and has lost it afterwards; it must check c once more after false.
 func (l *link) lead(ctx context.Context, c condition) (over bool, err error) {
 	l.disarm()
+	if !l.noSpin && l.rx.ready() { // a wait of no time at all
+		l.heat = max(l.heat, 1)
+	}
 	for {
 		ready, err := l.pumpFor(c)
 		if !ready && err == nil && ctx.Err() != nil {
@@ -242,10 +245,13 @@ func (l *link) hasRoom() bool {
 	return err != nil || room > 0
 }
 
-// leave gives up the lead: a hot lane is left as it is, for this goroutine will be
-// back at once, and the timer sees to it if it isn't.
+// leave gives up the lead: a lane that was just of use is left as it is, for this
+// goroutine will be back at once, and the timer sees to it if it isn't. A doorbell
+// for each record that comes meanwhile costs both sides far more: streams of 1 MiB
+// messages at 9 GB/s instead of 16. On a lane that is not hot those who wait beside
+// this goroutine shall not wait for the timer.
 func (l *link) leave() {
-	if l.heat == 0 || l.ending.Load() {
+	if l.ending.Load() || l.heat == 0 && (l.waiters.Load() > l.self || l.relayed.Load() > 0) {
 		l.leaveArmed()
 		return
 	}
