@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"berth/internal/shm"
@@ -112,5 +113,49 @@ func TestAWriterThatKeepsItsMapIsDropped(t *testing.T) {
 	waitFor(t, func() bool { return len(e.Stats().Dropped) == 1 && len(e.Stats().Companions) == 1 })
 	if _, err := b.Open(ctx, "a/x", nil); !errors.Is(err, ErrAddress) {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// TestASegmentThatIsReadIsNotPassed sends a part of a segment, and then the whole of it
+// while the part is still being read: who reads it would see it go.
+func TestASegmentThatIsReadIsNotPassed(t *testing.T) {
+	e := testEngine(t, Options{})
+	held := make(chan struct{})
+	e.Handle("hold", func(ctx context.Context, s *Session) {
+		m, err := s.Recv(ctx)
+		if err != nil {
+			return
+		}
+		close(held)
+		<-ctx.Done()
+		m.Release()
+	})
+	a, ctx := testClient(t, e, "a"), testContext(t)
+	s, err := a.Open(ctx, "controller/hold", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Alloc(ctx, 5<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := a.link
+	for _, part := range []struct {
+		flags  uint8
+		length uint64
+	}{{0, 4096}, {flagWhole, 5 << 20}} {
+		l.mu.Lock()
+		r := newRecord(kindMessage, part.flags, s.id, 0)
+		r.setLocation(location{p.ext.number, p.ext.block[0].generation, 0, part.length})
+		l.mu.Unlock()
+		if err := l.send(ctx, &r); err != nil {
+			t.Fatal(err)
+		}
+		<-held
+	}
+	<-a.Done()
+	waitFor(t, func() bool { return len(e.Stats().Dropped) == 1 })
+	if d := e.Stats().Dropped[0]; d.Kind != "protocol" || !strings.Contains(d.Reason, "2 leases") {
+		t.Fatalf("dropped for %q: %s", d.Kind, d.Reason)
 	}
 }
