@@ -58,3 +58,5 @@ func mirror(ctx context.Context, s *Session) {
 		m.Release()
 	}
 }
+
+const underRace = false

@@ -1,7 +1,6 @@
 package ipc
 
 import (
-	"bytes"
 	"context"
 	"io"
 )
@@ -33,7 +32,7 @@ func (c *Client) Carry(ctx context.Context, service string, header []byte, body 
 	}
 	// A service may answer before it has read everything; its word counts then.
 	defer m.Release()
-	return bytes.Clone(m.Bytes()), nil
+	return m.clone()
 }
 
 // watchedReader tells a failure of the source from one of the lane.

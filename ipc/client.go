@@ -137,7 +137,9 @@ func newClient(conn conn, pid int, h hello, f frame) (*Client, error) {
 	lane, err2 := shm.OpenSegment(f.handles[1], int(w.lane), shm.ReadWrite)
 	err = errors.Join(err1, err2)
 	if err == nil {
-		err = errors.Join(checkDirectory(dir.Bytes()), checkLane(lane.Bytes()))
+		err = errors.Join(
+			guarded(dir.Bytes(), "the engine's directory", func() error { return checkDirectory(dir.Bytes()) }),
+			guarded(lane.Bytes(), "the lane", func() error { return checkLane(lane.Bytes()) }))
 	}
 	if err != nil {
 		closeSegments(dir, lane)
@@ -153,6 +155,7 @@ func newClient(conn conn, pid int, h hello, f frame) (*Client, error) {
 		closeSegments(dir, lane)
 		return nil, err
 	}
+	roster.lost = c.link.breach
 	return c, conn.write(frameMapped, le.AppendUint32(nil, 0))
 }
 

@@ -163,9 +163,15 @@ func (l *link) readOpening(r *record) (opening, error) {
 	if err != nil {
 		return opening{}, err
 	}
-	o, err := decodeOpening(b)
+	var o opening
+	err = guarded(b, "an opening", func() (err error) {
+		o, err = decodeOpening(b)
+		return err
+	})
 	f.leases--
-	l.postRelease(r.location())
+	if err == nil {
+		l.postRelease(r.location())
+	}
 	return o, err
 }
 

@@ -13,9 +13,9 @@ const maxDrops = 64
 type Drop struct {
 	Name string // what it said it was called; empty when it said nothing
 	PID  int
-	// Kind is "protocol" (it broke a rule), "version" (built with another layout),
-	// "name" (taken, or not to be had), "quota" (the engine has no more for it) or
-	// "broken" (the engine could not make what it needs).
+	// Kind is "protocol" (it broke a rule), "fault" (memory shared with it vanished),
+	// "version" (built with another layout), "name" (taken, or not to be had), "quota"
+	// (the engine has no more for it) or "broken" (the engine could not make what it needs).
 	Kind   string
 	Reason string
 	At     time.Time
@@ -42,6 +42,8 @@ func kindOfDrop(why error) string {
 	switch {
 	case errors.As(why, &refused):
 		return [...]string{refuseVersion: "version", refuseName: "name", refuseQuota: "quota", refuseBroken: "broken"}[refused.code]
+	case errors.Is(why, ErrFault):
+		return "fault"
 	case errors.Is(why, ErrProtocol):
 		return "protocol"
 	case errors.Is(why, ErrPeer), errors.Is(why, ErrClosed), errors.Is(why, ErrRefused): // it went, the engine ends, it hung up

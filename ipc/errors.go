@@ -1,6 +1,9 @@
 package ipc
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Errors that programs tell apart. Errors of this package wrap one of them or
 // the system's own.
@@ -19,6 +22,9 @@ var (
 	ErrPeer = errors.New("the other side is gone")
 	// ErrProtocol: the other side broke the protocol and was dropped.
 	ErrProtocol = errors.New("protocol broken")
+	// ErrFault: memory that is shared with the other side could not be reached (SIGBUS);
+	// the link has ended, and the program goes on. It wraps ErrPeer.
+	ErrFault = fmt.Errorf("%w: its shared memory has vanished", ErrPeer)
 	// ErrTooLarge: no block can ever hold this; use a stream.
 	ErrTooLarge = errors.New("larger than any block may be")
 )

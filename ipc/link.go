@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,6 +110,7 @@ type link struct {
 	offer       chan struct{}
 	leased      int        // bytes of messages that this side has not released
 	messages    []*Message // to be used again
+	unmapped    []span     // segments of the block that are gone, oldest first (fault.go)
 
 	dispatching bool    // the leader holds mu for a record
 	stirred     []*flow // to be run by the leader when the batch is through
@@ -139,7 +141,10 @@ func newLink(c linkConfig) (*link, error) {
 	l.shrinkTimer = time.AfterFunc(time.Hour, l.shrink)
 	l.shrinkTimer.Stop()
 	l.users.Store(1)
-	l.arm()
+	if err = guarded(c.lane.Bytes(), "the lane", l.begin); err != nil {
+		_ = l.bell.close()
+		return nil, err
+	}
 	return l, nil
 }
 
@@ -173,15 +178,23 @@ func (l *link) die(err error) bool {
 // It only reads the word while nobody sleeps: an exchange would take the cache line
 // away from the producer, which reads it with every record. Nothing is missed: who
 // goes to sleep says so before it looks, under mu, for what the caller has changed.
+//
+// While the leader handles records it is awake, and whoever holds mu is the leader.
 func (l *link) shake() {
+	if l.dispatching {
+		return
+	}
+	defer l.shaken(debug.SetPanicOnFault(true))
 	if l.rx.wake.Load() == asleep && l.rx.wake.CompareAndSwap(asleep, awake) {
 		l.bell.wakeSelf()
 	}
 }
 
-// breach drops a peer that broke the protocol.
+// breach drops a peer that broke the protocol, or whose memory vanished.
 func (l *link) breach(err error) {
-	err = fmt.Errorf("%w by %s: %w", ErrProtocol, l.peer, err)
+	if !errors.Is(err, ErrFault) {
+		err = fmt.Errorf("%w by %s: %w", ErrProtocol, l.peer, err)
+	}
 	if l.die(err) {
 		_ = l.conn.write(frameFailure, []byte(clip(err.Error(), 512)))
 		_ = l.conn.close()
@@ -251,6 +264,12 @@ func (l *link) lastWords() {
 		case <-time.After(time.Millisecond): // a leader that begins to yield doesn't say so
 		}
 	}
+	l.pumpAll()
+}
+
+// pumpAll handles what there is, and keeps the lead.
+func (l *link) pumpAll() {
+	defer l.rescue(debug.SetPanicOnFault(true), true)
 	for n := uint64(0); n != l.pumped.Load(); {
 		n = l.pumped.Load()
 		l.pump()
@@ -289,14 +308,14 @@ func (l *link) takeDown() {
 func (l *link) dropExtent(e *extent) {
 	if l.err != nil && e.held == 0 && !e.closed {
 		e.closed = true
-		_ = e.seg.Close()
+		l.unmap(e.seg)
 	}
 }
 
 // dropForeign closes an extent of the other half once no message points into it.
 func (l *link) dropForeign(f *foreign) {
 	if f.forgotten && f.leases == 0 && f.seg != nil {
-		_ = f.seg.Close()
+		l.unmap(f.seg)
 		f.seg = nil
 		delete(l.theirs, f.number)
 		if f.dropped != nil && l.err == nil {
@@ -320,28 +339,35 @@ func (l *link) notify(ch chan struct{}) {
 // post publishes r without ever waiting: when the ring is full it goes to the
 // backlog. For what the protocol owes the other side.
 func (l *link) post(r *record) {
-	l.txMu.Lock()
-	if l.gone {
-		l.txMu.Unlock()
-		return
-	}
-	wake, err := l.tryPush(r)
-	if errors.Is(err, errFull) {
-		l.backlog = append(l.backlog, *r)
-		if err = nil; len(l.backlog) > maxBacklog {
-			err = fmt.Errorf("%d records wait for it to read its ring", len(l.backlog))
-		}
-	}
-	l.txMu.Unlock()
+	wake, err := l.transmitOrKeep(r)
 	l.act(wake)
 	if err != nil {
 		go l.breach(err) // the caller may hold mu
 	}
 }
 
+func (l *link) transmitOrKeep(r *record) (wake uint32, err error) {
+	l.txMu.Lock()
+	defer l.txDone(debug.SetPanicOnFault(true), &err)
+	if l.gone {
+		return awake, nil
+	}
+	wake, err = l.tryPush(r)
+	if errors.Is(err, errFull) {
+		l.backlog = append(l.backlog, *r)
+		if err = nil; len(l.backlog) > maxBacklog {
+			err = fmt.Errorf("%d records wait for it to read its ring", len(l.backlog))
+		}
+	}
+	return wake, err
+}
+
 const maxBacklog = 1 << 16
 
-var errFull = errors.New("the ring is full")
+var (
+	errFull = errors.New("the ring is full")
+	errGone = errors.New("the lane is unmapped")
+)
 
 // tryPush publishes r or announces that room is wanted. The caller holds txMu.
 func (l *link) tryPush(r *record) (wake uint32, err error) {
@@ -386,9 +412,7 @@ func (l *link) flush() {
 	if !l.short.Swap(false) {
 		return
 	}
-	l.txMu.Lock()
 	wake, err := l.drainBacklog()
-	l.txMu.Unlock()
 	l.act(wake)
 	if err != nil {
 		l.breach(err)
@@ -400,6 +424,8 @@ func (l *link) flush() {
 }
 
 func (l *link) drainBacklog() (wake uint32, err error) {
+	l.txMu.Lock()
+	defer l.txDone(debug.SetPanicOnFault(true), &err)
 	sent := 0
 	for sent < len(l.backlog) && err == nil {
 		var room, w uint32
@@ -417,15 +443,11 @@ func (l *link) drainBacklog() (wake uint32, err error) {
 // send publishes r, waiting for room in the ring.
 func (l *link) send(ctx context.Context, r *record) error {
 	for waited := false; ; waited = true {
-		l.txMu.Lock()
-		if l.gone {
-			l.txMu.Unlock()
-			return l.cause()
-		}
-		wake, err := l.tryPush(r)
-		l.txMu.Unlock()
+		wake, err := l.transmit(r)
 		l.act(wake)
 		switch {
+		case errors.Is(err, errGone):
+			return l.cause()
 		case err == nil && waited:
 			l.passRoom()
 			return nil
@@ -440,6 +462,16 @@ func (l *link) send(ctx context.Context, r *record) error {
 			return err
 		}
 	}
+}
+
+// transmit is tryPush for who holds nothing.
+func (l *link) transmit(r *record) (wake uint32, err error) {
+	l.txMu.Lock()
+	defer l.txDone(debug.SetPanicOnFault(true), &err)
+	if l.gone {
+		return awake, errGone
+	}
+	return l.tryPush(r)
 }
 
 // passRoom wakes the next one who waits for room: only one is told when there is
@@ -460,12 +492,19 @@ func (l *link) cause() error {
 type roomWanted link
 
 func (w *roomWanted) ready() bool {
-	l := (*link)(w)
+	room, err := (*link)(w).freshRoom()
+	return err != nil || room > 0
+}
+
+// freshRoom is askRoom for who holds no txMu: for records that need not wait for others.
+func (l *link) freshRoom() (room uint32, err error) {
 	l.txMu.Lock()
-	defer l.txMu.Unlock()
+	defer l.txDone(debug.SetPanicOnFault(true), &err)
 	if l.gone {
-		return true
+		return 0, errGone
 	}
-	room, err := l.askRoom()
-	return err != nil || room > 0 && len(l.backlog) == 0
+	if room, err = l.askRoom(); len(l.backlog) > 0 {
+		room = 0
+	}
+	return room, err
 }

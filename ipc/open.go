@@ -9,6 +9,11 @@ import (
 
 // Handler serves one session in a goroutine of its own; the session is closed when
 // it returns. ctx ends when the companion at the other end of the lane is gone.
+//
+// A handler runs under Session.Guard: should memory of the lane vanish under
+// Message.Bytes or Parcel.Bytes, the handler ends there, its deferred calls run, and
+// the link ends with ErrFault. A message that no deferred call releases keeps its
+// segment mapped. It does not hold for goroutines that the handler starts.
 type Handler func(ctx context.Context, s *Session)
 
 // openWanted is the condition that an opened session was answered.
@@ -26,7 +31,10 @@ func (l *link) openSession(ctx context.Context, o opening, peer, service string)
 	if err != nil {
 		return nil, err
 	}
-	copy(p.Bytes(), body)
+	if err := p.fill(body); err != nil {
+		p.Release()
+		return nil, err
+	}
 	l.mu.Lock()
 	if l.err != nil {
 		l.mu.Unlock()
@@ -67,5 +75,5 @@ func (s *Session) answered(ctx context.Context) error {
 // run serves s with h in the goroutine that calls it.
 func run(h Handler, s *Session) {
 	defer func() { _ = s.Close() }()
-	h(s.l.ctx, s)
+	_ = s.Guard(func() { h(s.l.ctx, s) }) // the link says why it ended
 }

@@ -20,10 +20,28 @@ type Parcel struct {
 }
 
 // Fill copies b into the parcel, as far as both reach; it is faster than the built-in
-// copy where the processor can store whole cache lines.
-func (p *Parcel) Fill(b []byte) int { return shm.Copy(p.data, b, 0) }
+// copy where the processor can store whole cache lines. It answers 0 when the memory
+// has vanished; Send answers ErrFault then.
+func (p *Parcel) Fill(b []byte) int {
+	n, _ := carry(p.shared(), p.data, nil, b, 0)
+	return n
+}
 
-// Bytes is the memory to fill. It holds what its last user left there.
+func (p *Parcel) fill(b []byte) error {
+	_, err := carry(p.shared(), p.data, nil, b, 0)
+	return err
+}
+
+// shared is the link whose memory the parcel lies in; nil when it lies in no such.
+func (p *Parcel) shared() *link {
+	if p.ext == nil {
+		return nil
+	}
+	return p.l
+}
+
+// Bytes is the memory to fill. It holds what its last user left there. What is said
+// at Message.Bytes holds for it too.
 func (p *Parcel) Bytes() []byte { return p.data }
 
 // Shorten keeps the first n bytes (at most as many as there are) and gives the rest
@@ -256,13 +274,35 @@ type Message struct {
 	inline      [maxInline]byte
 }
 
-// Bytes is the payload, valid until Release.
+// Bytes is the payload, valid until Release. It is shared memory, committed and of
+// sealed size, so that it can't vanish. If it does all the same, touching it is a
+// fault: in a Handler and under Session.Guard that costs the link, in any other
+// goroutine the program. CopyTo and Reader.Read are safe everywhere.
 func (m *Message) Bytes() []byte { return m.data }
 
 // CopyTo copies the payload into b and answers how many bytes that were. It is the
 // fast way to take large payloads out of shared memory, and the safe way to look at
-// any: a copy can't be changed by its sender any more.
-func (m *Message) CopyTo(b []byte) int { return shm.Copy(b, m.data, len(b)) }
+// any: a copy can't be changed by its sender any more. It answers 0 when the memory
+// has vanished; the link has ended then, with ErrFault.
+func (m *Message) CopyTo(b []byte) int {
+	n, _ := carry(nil, b, m.shared(), m.data, len(b))
+	return n
+}
+
+// clone is the payload in memory of its own.
+func (m *Message) clone() ([]byte, error) {
+	b := make([]byte, len(m.data))
+	_, err := carry(nil, b, m.shared(), m.data, 0)
+	return b, err
+}
+
+// shared is the link whose memory the message lies in; nil when it lies in no such.
+func (m *Message) shared() *link {
+	if m.from == nil {
+		return nil
+	}
+	return m.s.l
+}
 
 // End says whether the message ends a stream.
 func (m *Message) End() bool { return m.flags&flagEnd != 0 }

@@ -2,6 +2,7 @@ package ipc
 
 import (
 	"context"
+	"runtime/debug"
 	"time"
 )
 
@@ -93,6 +94,7 @@ func (l *link) leaveLane() {
 // until it is not worth a thread any more (false). The caller has taken the lead,
 // and has lost it afterwards; it must check c once more after false.
 func (l *link) lead(ctx context.Context, c condition) (over bool, err error) {
+	defer l.rescue(debug.SetPanicOnFault(true), false)
 	l.disarm()
 	if !l.noSpin && l.rx.ready() { // a wait of no time at all
 		l.heat = max(l.heat, 1)
@@ -133,7 +135,9 @@ func (l *link) pumpFor(c condition) (ready bool, err error) {
 	l.mu.Lock()
 	n, breach := l.handleBatch()
 	if c != nil && breach == nil {
-		ready, err = c.ready(), l.err
+		if ready = c.ready(); !ready { // what was delivered before the end still counts
+			err = l.err
+		}
 	}
 	l.mu.Unlock()
 	if breach != nil {
@@ -239,10 +243,14 @@ func (l *link) nap(c condition) (warm, ok bool) {
 }
 
 func (l *link) hasRoom() bool {
-	l.txMu.Lock()
-	defer l.txMu.Unlock()
-	room, err := l.tx.room()
+	room, err := l.knownRoom()
 	return err != nil || room > 0
+}
+
+func (l *link) knownRoom() (room uint32, err error) {
+	l.txMu.Lock()
+	defer l.txDone(debug.SetPanicOnFault(true), &err)
+	return l.tx.room()
 }
 
 // leave gives up the lead: a lane that was just of use is left as it is, for this
@@ -300,6 +308,7 @@ func (l *link) answer() {
 		return
 	}
 	l.rung.Swap(1)
+	defer l.rescue(debug.SetPanicOnFault(true), false)
 	if l.takeLead() {
 		l.rung.Swap(0)
 		l.disarm()
@@ -323,6 +332,7 @@ func (l *link) look() {
 		return
 	}
 	l.settle()
+	defer l.rescue(debug.SetPanicOnFault(true), false)
 	if !l.takeLead() {
 		l.watched.Swap(0)
 		if l.leader.Load() == 0 || l.owing.Load() != 0 {

@@ -46,6 +46,11 @@ func (l *link) arm() {
 	}
 }
 
+func (l *link) begin() error {
+	l.arm()
+	return nil
+}
+
 // disarm says that this side looks. Where the word still called for a doorbell, the
 // other side has not exchanged it, and may not ring.
 func (l *link) disarm() {

@@ -204,7 +204,11 @@ func (f *flow) forward() bool {
 	p := f.parcel
 	f.parcel = nil
 	l.mu.Unlock()
-	p.Fill(m.data)
+	if _, err := carry(p.shared(), p.data, m.shared(), m.data, 0); err != nil {
+		f.parcel = p
+		f.abandon(closing{closePeer, clip(err.Error(), maxInline)})
+		return false
+	}
 	r := newRecord(kindMessage, m.flags, to.id, m.correlation)
 	l.mu.Lock()
 	l.sealLocked(p, &r, to.id)

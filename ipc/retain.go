@@ -278,8 +278,12 @@ func (c *Client) Cached(ctx context.Context) ([]Cached, error) {
 		return nil, err
 	}
 	defer m.Release()
+	b, err := m.clone()
+	if err != nil {
+		return nil, err
+	}
 	var all []Cached
-	err = json.Unmarshal(bytes.Clone(m.Bytes()), &all)
+	err = json.Unmarshal(b, &all)
 	return all, err
 }
 

@@ -16,8 +16,9 @@ import (
 // there are more. Every frame makes the companion look at the word, so a doorbell
 // that had no room in a full stream is not missed.
 type roster struct {
-	seg *shm.Segment
-	ask func(seen uint32) // has the engine ring when changes is another
+	seg  *shm.Segment
+	ask  func(seen uint32) // has the engine ring when changes is another
+	lost func(error)       // ends the client: the directory has vanished
 
 	mu      sync.Mutex
 	over    bool
@@ -32,13 +33,26 @@ func newRoster(seg *shm.Segment, ask func(seen uint32)) *roster {
 
 // entries lists who is registered: nobody any more when the engine is ending. It is
 // false once the client is done.
-func (r *roster) entries() ([]Entry, bool) {
+func (r *roster) entries() (all []Entry, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over {
 		return nil, false
 	}
-	return readDirectory(r.seg.Bytes()), true
+	err := r.guard(func() { all = readDirectory(r.seg.Bytes()) })
+	return all, err == nil
+}
+
+// guard runs f, which looks at the directory. The caller holds mu.
+func (r *roster) guard(f func()) error {
+	err := guarded(r.seg.Bytes(), "the engine's directory", func() error {
+		f()
+		return nil
+	})
+	if err != nil {
+		go r.lost(err)
+	}
+	return err
 }
 
 // expect answers a channel that is closed at the next change. What is read after it
@@ -68,7 +82,9 @@ func (r *roster) look() {
 	if r.over {
 		return
 	}
-	if n := wordAt(r.seg.Bytes(), dirChanges).Load(); n != r.seen {
+	n := r.seen
+	_ = r.guard(func() { n = wordAt(r.seg.Bytes(), dirChanges).Load() })
+	if n != r.seen {
 		r.seen, r.asked = n, false
 		close(r.changed)
 		r.changed = make(chan struct{})

@@ -153,10 +153,14 @@ func (s *Session) SendBytes(ctx context.Context, b []byte) error {
 
 func (s *Session) copied(ctx context.Context, b []byte) (*Parcel, error) {
 	p, err := s.Alloc(ctx, len(b))
-	if err == nil {
-		p.Fill(b)
+	if err != nil {
+		return nil, err
 	}
-	return p, err
+	if err = p.fill(b); err != nil {
+		p.Release()
+		return nil, err
+	}
+	return p, nil
 }
 
 // send takes a credit and publishes p with the given flags.
@@ -275,8 +279,12 @@ func (s *Session) over() error {
 	return s.l.err
 }
 
+// err makes the end of s an error. The caller holds mu.
 func (c *closing) err(s *Session) error {
 	kind := ErrPeer
+	if c.code == closePeer && errors.Is(s.l.err, ErrFault) {
+		return fmt.Errorf("session with %s/%s: %w", s.peer, s.service, s.l.err)
+	}
 	switch c.code {
 	case closeDone:
 		return io.EOF
@@ -359,12 +367,15 @@ func (s *Session) Call(ctx context.Context, p *Parcel) (*Message, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	m := s.endCall(c)
-	if m == nil && err == nil {
+	if m != nil {
+		return m, nil // also when it came while the wait for it ended
+	}
+	if err == nil {
 		if err = s.over(); err == nil || errors.Is(err, io.EOF) {
 			err = fmt.Errorf("session with %s/%s ended before the reply: %w", s.peer, s.service, ErrPeer)
 		}
 	}
-	return m, err
+	return nil, err
 }
 
 // newCall finds an unused call or makes one. The caller holds mu.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-
-	"berth/internal/shm"
 )
 
 // chunk is the size of the pieces that a stream travels in: large enough for the
@@ -33,7 +31,10 @@ func (w *Writer) Write(b []byte) (int, error) {
 		if err := w.ensure(); err != nil {
 			return done, err
 		}
-		n := shm.Copy(w.p.Bytes()[w.n:], b[done:], 0)
+		n, err := carry(w.p.shared(), w.p.data[w.n:], nil, b[done:], 0)
+		if err != nil {
+			return done, w.fail(err)
+		}
 		if w.n, done = w.n+n, done+n; w.n == len(w.p.Bytes()) {
 			w.flush(0)
 		}
@@ -48,8 +49,11 @@ func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
 		if err := w.ensure(); err != nil {
 			return total, err
 		}
-		n, err := r.Read(w.p.Bytes()[w.n:])
+		n, err := readInto(w.s.l, w.p.data[w.n:], r)
 		w.n, total = w.n+n, total+int64(n)
+		if errors.Is(err, ErrFault) && w.s.l.cause() != nil {
+			return total, w.fail(err)
+		}
 		if errors.Is(err, io.EOF) {
 			return total, nil
 		}
@@ -57,6 +61,13 @@ func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
 			return total, err
 		}
 	}
+}
+
+// fail gives up the piece whose memory has vanished.
+func (w *Writer) fail(err error) error {
+	w.p.Release()
+	w.p, w.err = nil, err
+	return err
 }
 
 // ensure makes room for at least one byte.
@@ -131,7 +142,12 @@ func (r *Reader) Read(b []byte) (int, error) {
 			continue
 		}
 		if r.off < len(r.m.data) && len(b) > 0 {
-			n := shm.Copy(b, r.m.data[r.off:], len(b))
+			n, err := carry(nil, b, r.m.shared(), r.m.data[r.off:], len(b))
+			if err != nil {
+				r.m.Release()
+				r.m, r.err = nil, err
+				return 0, err
+			}
 			if r.off += n; r.off == len(r.m.data) {
 				r.next()
 			}
