@@ -21,6 +21,9 @@ import (
 // held, and a companion to end what it does, before it counts as lost.
 const settleTime = 60 * time.Second
 
+// endTime is how long a process may take to end whose companions were waited for in vain.
+const endTime = 5 * time.Second
+
 // swarm is one run. What is not guarded belongs to the goroutine of run.
 type swarm struct {
 	options swarmOptions
@@ -60,7 +63,7 @@ func (w *swarm) close() error { return w.engine.Close() }
 func (w *swarm) run(ctx context.Context) error {
 	schools, err := w.gather(ctx)
 	if err != nil {
-		return errors.Join(err, w.disband(schools, false))
+		return errors.Join(err, w.disband(schools, false, time.Now()))
 	}
 	began := time.Now()
 	for _, s := range schools {
@@ -81,11 +84,12 @@ func (w *swarm) run(ctx context.Context) error {
 	w.aborted.Store(ctx.Err() != nil)
 	<-stopped
 	w.killing.Wait()
-	err = errors.Join(err, stopErr, w.recall(hostile))
+	late := time.Now().Add(settleTime)
+	err = errors.Join(err, stopErr, w.recall(hostile, late))
 	for _, s := range schools {
 		s.tell("stop\n")
 	}
-	err = errors.Join(err, w.disband(schools, true))
+	err = errors.Join(err, w.disband(schools, true, late))
 	w.result.Seconds = time.Since(began).Seconds()
 	w.sum()
 	return errors.Join(err, ctx.Err(), w.count())
@@ -229,13 +233,13 @@ func (w *swarm) unleash() (all []*process, err error) {
 }
 
 // recall ends the hostile processes and notes what became of them.
-func (w *swarm) recall(all []*process) error {
+func (w *swarm) recall(all []*process, late time.Time) error {
 	for _, p := range all {
 		_ = p.finish()
 	}
 	for i, p := range all {
 		kind := w.options.mischief[i]
-		if !p.ends(settleTime) {
+		if !p.ends(time.Until(late)) {
 			w.fails(fmt.Sprintf("the process of %s did not end", kind))
 		}
 		r := hostileResult{Name: kind, Reasons: w.journal.dropped(p.cmd.Process.Pid)}
@@ -261,7 +265,7 @@ func (w *swarm) stop() error {
 		return err
 	}
 	if !p.says(sayReady, settleTime) {
-		return errors.Join(errors.New("the process that was to be stopped never got ready"), w.disband([]*process{p}, false))
+		return errors.Join(errors.New("the process that was to be stopped never got ready"), w.disband([]*process{p}, false, time.Now()))
 	}
 	w.mu.Lock()
 	w.sleeper = p.cmd.Process.Pid
@@ -269,7 +273,7 @@ func (w *swarm) stop() error {
 	p.tell("go\n")
 	time.Sleep(100 * time.Millisecond)
 	if err := suspend(p.cmd.Process); err != nil {
-		return errors.Join(err, w.disband([]*process{p}, false))
+		return errors.Join(err, w.disband([]*process{p}, false, time.Now()))
 	}
 	from := time.Now()
 	for time.Since(from) < w.options.stop && !w.aborted.Load() {
@@ -280,25 +284,26 @@ func (w *swarm) stop() error {
 		w.fails(fmt.Sprintf("%d stopped companions were taken for dead", n))
 	}
 	if err := resume(p.cmd.Process); err != nil {
-		return errors.Join(err, w.disband([]*process{p}, false))
+		return errors.Join(err, w.disband([]*process{p}, false, time.Now()))
 	}
 	time.Sleep(100 * time.Millisecond) // it works again
 	p.tell("stop\n")
-	return w.disband([]*process{p}, true)
+	return w.disband([]*process{p}, true, time.Now().Add(settleTime))
 }
 
-// disband waits until companions are done, ends their processes and takes their
-// tallies. When not everything is well, it only ends them.
-func (w *swarm) disband(schools []*process, well bool) error {
+// disband waits until companions are done, but not beyond late, ends their processes
+// and takes their tallies. When not everything is well, it only ends them.
+func (w *swarm) disband(schools []*process, well bool, late time.Time) error {
 	for _, s := range schools {
-		if well && !s.says(sayDone, settleTime) {
+		if well && !s.says(sayDone, time.Until(late)) {
 			w.fails("companions did not end what they did")
+			whereabouts("the engine's process")
 		}
 	}
 	var err error
 	for _, s := range schools {
 		_ = s.finish()
-		if !s.ends(settleTime) {
+		if !s.ends(max(time.Until(late), endTime)) {
 			err = errors.New("a process of companions had to be killed")
 		}
 		t, told := lastLine[tally](s)

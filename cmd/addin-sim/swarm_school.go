@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/pprof"
 	"sync"
 	"sync/atomic"
 
@@ -77,22 +78,33 @@ func (s *simulator) school(ctx context.Context, o schoolOptions) error {
 	fmt.Fprintln(s.out, sayReady)
 	in := bufio.NewReader(os.Stdin)
 	_, _ = in.ReadString('\n')
-	var over atomic.Bool
+	var over, done atomic.Bool
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		_, _ = in.ReadString('\n')
 		over.Store(true)
 		_, _ = io.Copy(io.Discard, in)
+		if !done.Load() { // it was waited for in vain
+			whereabouts(fmt.Sprintf("companions %d to %d of %q", o.first, o.first+o.count-1, o.name))
+		}
 	}()
 	var swimming sync.WaitGroup
 	for _, f := range all {
 		swimming.Go(func() { f.swim(ctx, &over) })
 	}
 	swimming.Wait()
+	done.Store(true)
 	fmt.Fprintln(s.out, sayDone)
 	<-ended
 	return json.NewEncoder(s.out).Encode(sumUp(all, c))
+}
+
+// whereabouts tells, on standard error, where each goroutine is: for what should have
+// ended and has not.
+func whereabouts(who string) {
+	fmt.Fprintf(os.Stderr, "%s: here is where everybody is:\n", who)
+	_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
 }
 
 func sumUp(all []*fish, c *checker) tally {
