@@ -26,7 +26,11 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx); err != nil {
+	do := run
+	if name := os.Getenv("MEASURE_COMPANION"); name != "" {
+		do = func(ctx context.Context) error { return playCompanion(ctx, name) }
+	}
+	if err := do(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "measure:", err)
 		os.Exit(1)
 	}
@@ -36,7 +40,7 @@ func run(ctx context.Context) (err error) {
 	size := flag.Int64("size", 1<<30, "`bytes` of an upload")
 	to := flag.String("to", "local,tusd,vsftpd,sshd", "`destinations` of the uploads")
 	starts := flag.Int("starts", 20, "how often a controller is started")
-	idle := flag.Duration("idle", 30*time.Second, "how long the idle controller is watched")
+	idle := flag.Duration("idle", 20*time.Second, "how long the idle controller is watched")
 	flag.Parse()
 	what := flag.Args()
 	if len(what) == 0 {

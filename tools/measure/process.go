@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"berth/portshare"
 )
@@ -102,27 +101,3 @@ func statusField(path, name string) int64 {
 
 // peak is the largest resident size that a process has had, in bytes.
 func peak(pid int) int64 { return statusField(fmt.Sprintf("/proc/%d/status", pid), "VmHWM:") << 10 }
-
-// measureIdle prints what a controller costs that nobody asks for anything.
-func (b *sandbox) measureIdle(ctx context.Context, watch time.Duration) (err error) {
-	c, err := b.listening(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, c.stop()) }()
-	time.Sleep(5 * time.Second) // what it does once after its start is no part of this
-	before, err := used(c.cmd.Process.Pid)
-	if err != nil {
-		return err
-	}
-	time.Sleep(watch)
-	after, err := used(c.cmd.Process.Pid)
-	if err != nil {
-		return err
-	}
-	seconds := watch.Seconds()
-	fmt.Printf("| idle controller, watched for %.0f s | processor | wake-ups | resident |\n|---|---|---|---|\n", seconds)
-	fmt.Printf("| controller | %.2f %% of a core | %.1f a second | %.1f MiB |\n\n",
-		float64(after.ticks-before.ticks)/seconds, float64(after.switches-before.switches)/seconds, float64(after.rss)/(1<<20))
-	return err
-}
