@@ -72,7 +72,7 @@ func TestADeafCompanionDelaysNobody(t *testing.T) {
 	if err := m.enlarge(incoming, 1<<20); err != nil {
 		t.Fatal(err)
 	}
-	m.parting(2, m.link.mem.extents[0].seg)
+	m.parting(2, m.link.mem.extents[0].seg, false)
 	if err := m.link.tell(frameForget, le.AppendUint32(nil, 2)); err != nil {
 		t.Fatal(err)
 	}

@@ -81,6 +81,11 @@
 // registered.
 // Until registered nobody sees the companion; if it dies before, nothing stays.
 //
+// Either allocator forgets an extent when it lies empty, and keeps its last one until
+// a trim says that memory is short (the engine knows without). Then it may go as well:
+// who forgets the last extent of a half, of more than 65536 bytes, gets one of 65536
+// for it, or denied. For the outgoing half that counts as a want.
+//
 // A companion of another version gets refused with code 1 and the engine's version.
 // That much every version understands: the head of a frame, the first 12 bytes of
 // hello, the first 4 of refused and the first 2 of welcome never change. Codes of

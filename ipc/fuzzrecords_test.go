@@ -57,6 +57,7 @@ type fuzzEnd struct {
 	lane, up, down  *shm.Segment
 	sum             byte
 	granted, parted int
+	swapped         int // of those that parted, how many for a smaller one
 }
 
 func newFuzzEnd(tb testing.TB, companion bool) *fuzzEnd {
@@ -71,9 +72,13 @@ func (e *fuzzEnd) open(s *Session, o opening) *closing {
 	}
 	return nil
 }
-func (e *fuzzEnd) grow(*link, int)              { e.granted++ }
-func (e *fuzzEnd) dead(*link, error)            {}
-func (e *fuzzEnd) parting(uint32, *shm.Segment) { e.parted++ }
+func (e *fuzzEnd) grow(*link, int)   { e.granted++ }
+func (e *fuzzEnd) dead(*link, error) {}
+func (e *fuzzEnd) parting(_ uint32, _ *shm.Segment, last bool) {
+	if e.parted++; last {
+		e.swapped++
+	}
+}
 
 func (e *fuzzEnd) link(t testing.TB) *link {
 	clear(e.lane.Bytes()[:laneHead])

@@ -218,6 +218,7 @@ func TestLimitsAreAsDocumented(t *testing.T) {
 	if frameRest.Milliseconds() != 1 || o.Share != o.Budget/4*3 {
 		t.Errorf("a frame too many takes %v, a companion gets %d of %d bytes", frameRest, o.Share, o.Budget)
 	}
+	says(t, "Control frames", "of more than %d bytes, gets one of %d for it", floorSize, floorSize)
 	says(t, "Limits", "three quarters of the engine's budget")
 	says(t, "Limits", "While fewer than %d are left", keptDescriptors)
 	says(t, "Limits", "ring when the exchange of wake answered %d", doorbell)

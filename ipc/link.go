@@ -20,8 +20,9 @@ type host interface {
 	open(s *Session, o opening) *closing
 	// grow asks for an extent of this side's half that holds n bytes in a row.
 	grow(l *link, n int)
-	// parting is told of an extent of this side's half before it is given back.
-	parting(number uint32, seg *shm.Segment)
+	// parting is told of an extent of this side's half before it is given back; last: a
+	// smaller one shall take its place.
+	parting(number uint32, seg *shm.Segment, last bool)
 	// dead is called once, without locks, when nothing more will come.
 	dead(l *link, err error)
 }
@@ -103,6 +104,8 @@ type link struct {
 	passages    map[uint32]*passage // in the engine: whole segments passed to this companion
 	wanting     bool                // an extent was asked for
 	shrinking   bool                // shrinkTimer runs
+	pressed     bool                // memory was short; the first extent goes when it lies idle (shrink.go)
+	floored     bool                // that has happened
 	shrinkTimer *time.Timer
 	starving    []*allocation
 	room        chan struct{}

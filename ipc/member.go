@@ -45,7 +45,8 @@ type member struct {
 	unmapped map[uint32]*shm.Segment // incoming extents that the companion has not mapped yet
 	left     bool                    // it is gone
 	leaving  map[uint32]int64        // sizes of incoming extents that the companion shall unmap
-	growing  bool                    // it asked for an outgoing extent
+	swapping uint32                  // the one of those whose place a floor takes
+	growing  bool                    // it is getting an outgoing extent
 }
 
 // arrival is a frame or the end of the control stream.
@@ -449,14 +450,11 @@ func (m *member) forget(body []byte) error {
 	if err != nil {
 		return err
 	}
-	m.mu.Lock()
-	size, parted := m.leaving[number]
-	delete(m.leaving, number)
-	m.mu.Unlock()
-	if parted {
-		m.e.refund(m, size)
+	if m.parted(number) {
 		return nil
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	l := m.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -465,8 +463,38 @@ func (m *member) forget(body []byte) error {
 		return fmt.Errorf("forgets segment %d, which is none of its own", number)
 	}
 	f.forgotten = true
+	if size := int64(f.seg.Size()); size > floorSize && !m.growing && l.theirsAllForgotten() {
+		m.growing = true
+		f.dropped = func() { m.e.wg.Go(func() { m.exchange(outgoing, size) }) }
+	}
 	l.dropForeign(f)
 	return nil
+}
+
+// parted ends an extent of the incoming half, if it was to be forgotten.
+func (m *member) parted(number uint32) bool {
+	m.mu.Lock()
+	size, ok := m.leaving[number]
+	delete(m.leaving, number)
+	last := ok && number == m.swapping
+	m.mu.Unlock()
+	switch {
+	case last:
+		m.e.wg.Go(func() { m.exchange(incoming, size) })
+	case ok:
+		m.e.refund(m, size)
+	}
+	return ok
+}
+
+// theirsAllForgotten: the other half has nothing left. The caller holds mu.
+func (l *link) theirsAllForgotten() bool {
+	for _, f := range l.theirs {
+		if !f.forgotten {
+			return false
+		}
+	}
+	return true
 }
 
 // open serves or refuses a session that the companion opens. The caller holds the link's mu.

@@ -71,9 +71,9 @@ func (h testHost) open(s *Session, o opening) *closing {
 	go run(h.h, s)
 	return nil
 }
-func (h testHost) grow(l *link, _ int)        { go l.denied() }
-func (testHost) dead(*link, error)            {}
-func (testHost) parting(uint32, *shm.Segment) {}
+func (h testHost) grow(l *link, _ int)              { go l.denied() }
+func (testHost) dead(*link, error)                  {}
+func (testHost) parting(uint32, *shm.Segment, bool) {}
 
 // heapPair is a lane with both ends in this process.
 func heapPair(t testing.TB, slots uint32, engineHost, companionHost host) (engine, companion *link) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -212,6 +213,103 @@ func TestAnIdleExtentGoesBack(t *testing.T) {
 		time.Sleep(time.Hour) // the first one stays, and no timer goes on
 		if len(said) > 0 || l.shrinking {
 			t.Error("it goes on shrinking")
+		}
+		end.close(l)
+	})
+}
+
+// extentsOf and keepsOn look at a link whose timer may be at work.
+func extentsOf(l *link) []*extent {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.mem.extents)
+}
+
+func keepsOn(l *link) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.shrinking
+}
+
+// pressedLink is one whose half is one empty extent of 256 KiB, told that memory is short.
+func pressedLink(t *testing.T) (end *fuzzEnd, l *link, said chan uint8) {
+	end = newFuzzEnd(t, true)
+	l = end.link(t)
+	said = make(chan uint8, 16)
+	l.conn = sayings{kinds: said}
+	l.largest = floorSize
+	l.cool()
+	l.mem.remove(l.mem.extents[0])
+	l.grown(5, shm.HeapSegment(256<<10))
+	time.Sleep(10 * idleTime)
+	if len(said) > 0 || keepsOn(l) {
+		t.Fatal("the first extent does not stay while memory is there")
+	}
+	l.trim()
+	return end, l, said
+}
+
+func TestTheFirstExtentGoesWhenMemoryIsShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end, l, said := pressedLink(t)
+		time.Sleep(pressedTime / 2)
+		p, err := l.tryAlloc(40 << 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(said) > 0 || keepsOn(l) {
+			t.Fatal("an extent in use was given back, or a timer waits for its end")
+		}
+		p.Release()
+		start := time.Now()
+		l.trim() // again and again: the clock runs on
+		time.Sleep(pressedTime / 2)
+		l.trim()
+		if kind := <-said; kind != frameForget {
+			t.Fatalf("frame %d", kind)
+		}
+		synctest.Wait()
+		if took := time.Since(start); took < pressedTime || took >= 2*pressedTime {
+			t.Errorf("given back after %v", took)
+		}
+		if end.parted != 1 || end.swapped != 1 || len(extentsOf(l)) != 0 {
+			t.Errorf("%d parted, %d for a floor, %d are left", end.parted, end.swapped, len(extentsOf(l)))
+		}
+		time.AfterFunc(time.Second, func() { l.grown(6, shm.HeapSegment(floorSize)) })
+		if p, err = l.alloc(context.Background(), floorSize); err != nil || end.granted != 0 {
+			t.Fatalf("who wants memory meanwhile: %v, after %d wishes of its own", err, end.granted)
+		}
+		p.Release()
+		l.grown(7, shm.HeapSegment(64<<10))
+		l.grown(8, shm.HeapSegment(64<<10))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(extentsOf(l)) != 2 || keepsOn(l) {
+			t.Errorf("%d extents instead of the floor and one that is kept warm", len(extentsOf(l)))
+		}
+		l.trim()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(extentsOf(l)) != 1 || extentsOf(l)[0].number != 6 || end.swapped != 1 || keepsOn(l) {
+			t.Errorf("%d extents instead of the floor; %d were swapped", len(extentsOf(l)), end.swapped)
+		}
+		end.close(l)
+	})
+}
+
+// TestNoFloor: the engine can't even make that. Who waits is told, who comes later asks.
+func TestNoFloor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end, l, said := pressedLink(t)
+		<-said
+		time.AfterFunc(time.Second, l.denied)
+		if _, err := l.alloc(context.Background(), 1000); !errors.Is(err, ErrNoMemory) {
+			t.Fatal(err)
+		}
+		if _, err := l.tryAlloc(1000); !errors.Is(err, ErrNoMemory) || end.granted != 1 {
+			t.Fatalf("%v, %d wishes", err, end.granted)
 		}
 		end.close(l)
 	})
