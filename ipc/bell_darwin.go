@@ -1,7 +1,6 @@
 package ipc
 
 import (
-	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -15,5 +14,3 @@ func (frameBell) sleep(time.Duration) bool { return false }
 func (frameBell) wakeSelf()                {}
 func (frameBell) wakePeer()                {}
 func (frameBell) close() error             { return nil }
-
-func yield() { runtime.Gosched() }

@@ -36,7 +36,3 @@ func futexWake(w *atomic.Uint32) {
 	// SAFETY: the word lies in the lane, which the caller keeps mapped.
 	_, _, _ = unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(w)), futexWakeOp, 1, 0, 0, 0)
 }
-
-// yield lets somebody else run on this core: on a machine with one core left that
-// somebody is the peer.
-func yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }

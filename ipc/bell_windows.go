@@ -31,5 +31,3 @@ func (e eventBell) wakePeer() { _ = windows.SetEvent(e.tx) }
 func (e eventBell) close() error {
 	return errors.Join(windows.CloseHandle(e.rx), windows.CloseHandle(e.tx))
 }
-
-func yield() { windows.SleepEx(0, false) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -83,7 +84,9 @@ type link struct {
 	// Of the leader.
 	rx     consumer
 	record record // the copy that is being handled
-	heat   int
+	heat   int    // the leader spins while there is some
+	misses int    // spins in vain, less those that were not
+	cold   int    // short waits until there may be heat again
 	self   int32  // 1 when the leader is one of waiters
 	seen   uint64 // pumped, at the last look of the timer
 
@@ -134,6 +137,7 @@ func newLink(c linkConfig) (*link, error) {
 		rx, tx, l.nextID = down, up, 1
 	}
 	l.rx, l.tx = consumer{ring: rx}, producer{ring: tx}
+	l.noSpin = l.noSpin || runtime.NumCPU() == 1 // only who is not looked at can answer
 	var err error
 	if l.bell, err = newBell(rx.wake, tx.wake, c.events); err != nil {
 		return nil, err

@@ -96,8 +96,8 @@ func (l *link) leaveLane() {
 func (l *link) lead(ctx context.Context, c condition) (over bool, err error) {
 	defer l.rescue(debug.SetPanicOnFault(true), false)
 	l.disarm()
-	if !l.noSpin && l.rx.ready() { // a wait of no time at all
-		l.heat = max(l.heat, 1)
+	if l.rx.ready() { // a wait of no time at all
+		l.warm(1)
 	}
 	for {
 		ready, err := l.pumpFor(c)
@@ -112,13 +112,11 @@ func (l *link) lead(ctx context.Context, c condition) (over bool, err error) {
 			continue
 		}
 		l.settle()
-		if hit, ok := l.spin(); !ok {
-			return false, nil // the lane is being taken down
-		} else if hit {
+		if l.spin() {
 			continue
 		}
 		if warm, ok := l.nap(c); !ok {
-			return false, nil
+			return false, nil // the lane is being taken down
 		} else if !warm {
 			l.leaveArmed()
 			return false, nil
@@ -178,46 +176,62 @@ func (l *link) pumpedSome(n int) {
 	}
 }
 
-// eagerLooks is how often a spinner looks before it lets somebody else run: for
-// about a microsecond. A yield takes as long as the hop of a record, and what comes
-// during it waits: round trips of 0.63 us with 800 looks, 0.85 with 200. On a single
-// core it costs 1 us a hop.
-const eagerLooks = 600
+// looks is how often a spinner looks between two looks at the clock: for about a
+// microsecond, in which most of its hits come.
+const looks = 600
 
-// spin looks at the ring for a short while, if that was worth it the last time;
-// not ok when it has lost the lead meanwhile. A hit that took long is none: where
-// yielding costs that much there are others who need the processor more, and who
-// sleeps in the kernel is back sooner than who yields again and again.
-func (l *link) spin() (hit, ok bool) {
+// spin looks at the ring for a short while, if that was worth it the last time.
+//
+// It must not yield the processor: the scheduler of Linux takes the rest of a turn
+// from who yields (1.4 ms by default), and on a busy machine who has none left waits
+// until the one that it was given to has used it up. A hit that took long is none:
+// there are others who need the processor more, and who sleeps in the kernel is woken
+// before its turn.
+func (l *link) spin() (hit bool) {
 	if l.heat == 0 {
-		return false, true
+		return false
 	}
 	var start time.Time
-	for i := 0; ; i++ {
+	for i := 1; ; i++ {
 		if l.rx.ready() || l.short.Load() && l.hasRoom() {
-			l.heat = min(l.heat+1, 8)
+			l.heat, l.misses = min(l.heat+1, 8), max(l.misses-1, 0)
 			if !start.IsZero() && time.Since(start) > hitTime {
-				l.heat = 0
+				l.chill()
 			}
-			return true, true
+			return true
 		}
-		if i < eagerLooks {
-			continue
-		}
-		if start.IsZero() {
+		switch {
+		case i%looks != 0:
+		case start.IsZero():
 			start = time.Now()
-		}
-		l.leader.Swap(yielding)
-		yield()
-		if !l.regain() {
-			return false, false
-		}
-		if i%4 == 0 && time.Since(start) > spinTime {
-			l.heat = 0
-			return false, true
+		case l.ending.Load() || time.Since(start) > spinTime:
+			l.chill()
+			return false
 		}
 	}
 }
+
+// chill ends the spinning for now, and for the longer the more often that was in
+// vain: a peer that has to wait for this very processor never answers a spinner, and
+// always answers who sleeps.
+func (l *link) chill() {
+	l.heat = 0
+	l.misses = min(l.misses+1, mostMisses)
+	l.cold = 1<<l.misses - 1
+}
+
+// warm says that a wait was so short that a spin would have been worth it.
+func (l *link) warm(heat int) {
+	switch {
+	case l.noSpin:
+	case l.cold > 0:
+		l.cold--
+	default:
+		l.heat = max(l.heat, heat)
+	}
+}
+
+const mostMisses = 8
 
 // nap sleeps in the kernel until a record comes or c may be ready; not warm when it
 // took too long, or when this system can't sleep so; not ok when it has lost the lead.
@@ -236,8 +250,8 @@ func (l *link) nap(c condition) (warm, ok bool) {
 	}
 	l.rx.wake.Swap(awake)
 	took := time.Since(start)
-	if took < hitTime && !l.noSpin && l.rx.ready() {
-		l.heat = 2
+	if took < hitTime && l.rx.ready() {
+		l.warm(2)
 	}
 	return can && took < warmTime, true
 }

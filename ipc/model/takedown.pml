@@ -1,7 +1,7 @@
 /* Who takes a lane down (link.go, pump.go): the memory goes when nobody looks at it
  * any more, although a leader may be asleep in it, and not before.
  *
- * Two goroutines lead now and then, spin with yields and sleep in the kernel; one
+ * Two goroutines lead now and then, and yield while they sleep in the kernel; one
  * sends, one wakes the leader. The goroutine that read the end of the control stream
  * takes the lead for good, from a leader that yields if need be, handles what is
  * left, and gives the lane up. Each step is one atomic operation, or what a mutex
