@@ -46,6 +46,7 @@ func cmdCrash(ts *testscript.TestScript, _ bool, _ []string) {
 	p, err := os.FindProcess(info.PID)
 	ts.Check(err)
 	ts.Check(p.Kill())
+	_, _ = p.Wait()
 	cmdGone(ts, false, nil)
 }
 

@@ -168,13 +168,18 @@ func configFolder() string {
 	return "berth"
 }
 
-// endScriptSession ends the controller of a script and waits until it is gone.
+// endScriptSession ends the controller of a script and waits until it is gone: on
+// Windows the program that it runs can't be removed before.
 func endScriptSession(env *testscript.Env, s session.Session) {
 	if info, err := portshare.Peek(s, app); err == nil && info.State == portshare.Listening {
+		p, findErr := os.FindProcess(info.PID)
 		quit := exec.Command("controller", "quit")
 		quit.Env = env.Vars
 		if quit.Run() != nil {
 			kill(info.PID)
+		}
+		if findErr == nil {
+			_, _ = p.Wait() // elsewhere it is nobody's child here, and this answers at once
 		}
 	}
 	if dir, err := s.RuntimeDir(); err == nil {
