@@ -65,6 +65,11 @@ func TestADeafCompanionDelaysNobody(t *testing.T) {
 		<-served
 	}()
 	stuff(t, m)
+	held, err := m.link.tryAlloc(5000) // or the engine's own half would be trimmed to its floor
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Release()
 	for range 100 { // each of these waited for the reader once
 		m.link.act(doorbell)
 		e.trim()
