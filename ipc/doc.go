@@ -209,6 +209,27 @@
 // name) the engine seals with F_SEAL_FUTURE_WRITE and waits for nobody: the sender
 // may unmap late, and could write until it has.
 //
+// # Memory that vanishes
+//
+// Nobody can take pages away under a map: sizes are sealed and memory is committed
+// before it is passed on (Linux), a section can't shrink while it is mapped (Windows),
+// the size of a segment is set once (macOS). Should it happen all the same, the Go
+// client and the engine answer for it so:
+//
+//	lane, at any time               the link ends with ErrFault: it wraps ErrPeer
+//	Fill, CopyTo, SendBytes,        as above, and the call answers it (Fill and
+//	Writer, Reader, Carry           CopyTo: 0 bytes)
+//	Bytes of Message and Parcel     as above in a Handler and under Session.Guard,
+//	                                which end there; elsewhere the program ends
+//	directory, in a companion       as above
+//	directory, in the engine        the program ends: it is the engine's own memory
+//
+// The engine counts such a companion in Stats under "fault". What a handler holds is
+// given back by its deferred calls alone. The runtime turns the fault into a panic in
+// Go code only (SIGBUS and SIGSEGV; EXCEPTION_IN_PAGE_ERROR and access violations on
+// Windows): a system call that is handed such memory fails with the system's error,
+// and C code that touches it ends the program.
+//
 // # Limits
 //
 // What the engine grants one companion, however it is written. Nothing here costs an
