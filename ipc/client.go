@@ -285,6 +285,9 @@ func (c *Client) extent(f frame) error {
 		c.link.mu.Unlock()
 	}
 	if err := c.link.tell(frameMapped, le.AppendUint32(nil, e.segment)); err != nil {
+		if e.half == outgoing { // nobody else knows of it
+			_ = seg.Close()
+		}
 		return err
 	}
 	if e.half == outgoing {

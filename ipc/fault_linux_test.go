@@ -29,8 +29,13 @@ func TestMemoryThatVanishesAtAnyMoment(t *testing.T) {
 	_ = r.victim.Close()
 	waitFor(t, func() bool { return len(r.e.Stats().Companions) == 2 })
 	before, goroutines := resources(t), runtime.NumGoroutine()
+	var ends []*link
 	for i := range rounds {
 		r.lossRound(rand.New(rand.NewPCG(seed, uint64(i))))
+		ends = append(ends, r.vl, r.victim.link)
+	}
+	for _, l := range ends {
+		waitFor(t, l.holdsNothing)
 	}
 	waitFor(t, func() bool { return !resources(t).exceeds(before) })
 	settle(t, goroutines)
@@ -39,6 +44,18 @@ func TestMemoryThatVanishesAtAnyMoment(t *testing.T) {
 		t.Errorf("drops: %v", drops)
 	}
 	t.Logf("%d rounds, the engine met %d faults itself", rounds, drops["fault"])
+}
+
+// holdsNothing says whether a dead link has given every segment back.
+func (l *link) holdsNothing() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.mem.extents {
+		if !e.closed {
+			return false
+		}
+	}
+	return len(l.theirs) == 0
 }
 
 func (r *lossRig) lossRound(rnd *rand.Rand) {

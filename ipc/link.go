@@ -279,9 +279,11 @@ func (l *link) lastWords() {
 // pumpAll handles what there is, and keeps the lead.
 func (l *link) pumpAll() {
 	defer l.rescue(debug.SetPanicOnFault(true), true)
-	for n := uint64(0); n != l.pumped.Load(); {
-		n = l.pumped.Load()
-		l.pump()
+	for {
+		before := l.pumped.Load()
+		if l.pump(); l.pumped.Load() == before {
+			return
+		}
 	}
 }
 
