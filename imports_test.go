@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 	"berth/tray":                          {"berth/control"},
 	"berth/cmd/addin-sim":                 {"berth/session", "berth/portshare", "berth/ipc", "berth/control"},
 	"berth/cmd/controller":                {"*"},
-	"berth/tools/measure":                 {"berth/session", "berth/portshare"},
+	"berth/tools/measure":                 {"berth/session", "berth/portshare", "berth/ipc"},
 	"berth/tools/testcount":               nil,
 }
 
