@@ -217,7 +217,7 @@ func (l *link) spin() (hit bool) {
 func (l *link) chill() {
 	l.heat = 0
 	l.misses = min(l.misses+1, mostMisses)
-	l.cold = 1<<l.misses - 1
+	l.cold = 1<<(l.misses/2) - 1
 }
 
 // warm says that a wait was so short that a spin would have been worth it.

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -24,23 +23,20 @@ func (s *simulator) benchCommand() *cobra.Command {
 	c := command("bench", "Measure shared memory beside TCP, a unix socket and memcpy, between two processes, in one run", cobra.NoArgs)
 	f := c.Flags()
 	f.DurationVar(&each, "for", time.Second, "how long each figure is measured")
-	f.BoolVar(&asJSON, "json", false, "with --flood: print one object for each row")
+	f.BoolVar(&asJSON, "json", false, "print one object for each row instead of a table")
 	f.BoolVar(&flood, "flood", false, "measure instead how long companions wait beside others that send all they can")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if flood {
 			return s.flood(c.Context(), 5*each, asJSON)
 		}
-		if asJSON {
-			return &exitError{2, errors.New("--json goes with --flood; the table of the comparison is for people")}
-		}
-		return s.bench(c.Context(), each)
+		return s.bench(c.Context(), each, asJSON)
 	}
 	return c
 }
 
 // bench is the receiving process: an engine, and the same service on sockets.
 // The sending one, a child of it, measures and prints.
-func (s *simulator) bench(ctx context.Context, each time.Duration) error {
+func (s *simulator) bench(ctx context.Context, each time.Duration, asJSON bool) error {
 	ipc.Tune()
 	sess, err := session.Named(fmt.Sprintf("bench%d", os.Getpid()))
 	if err != nil {
@@ -61,7 +57,7 @@ func (s *simulator) bench(ctx context.Context, each time.Duration) error {
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	args := []string{"bench-sender", "--for", each.String(), "--engine", engine.Endpoint()}
+	args := []string{"bench-sender", "--for", each.String(), "--engine", engine.Endpoint(), fmt.Sprintf("--json=%v", asJSON)}
 	tcp, err := serveSocket(ctx, "tcp4", "127.0.0.1:0")
 	if err != nil {
 		return err

@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +26,7 @@ func benchSizes() []int { return []int{4 << 10, 64 << 10, 1 << 20, 16 << 20, 64 
 type senderOptions struct {
 	each              time.Duration
 	engine, tcp, unix string
+	json              bool
 }
 
 func (s *simulator) senderCommand() *cobra.Command {
@@ -39,6 +38,7 @@ func (s *simulator) senderCommand() *cobra.Command {
 	f.StringVar(&o.engine, "engine", "", "")
 	f.StringVar(&o.tcp, "tcp", "", "")
 	f.StringVar(&o.unix, "unix", "", "")
+	f.BoolVar(&o.json, "json", false, "")
 	c.RunE = func(c *cobra.Command, _ []string) error { return s.sender(c.Context(), o) }
 	return c
 }
@@ -60,8 +60,10 @@ func (s *simulator) sender(ctx context.Context, o senderOptions) error {
 	if err != nil {
 		return err
 	}
-	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "\t%s\n", strings.Join(names, "\t"))
+	t := &benchTable{out: s.out, names: names, json: o.json}
+	if err := t.head(); err != nil {
+		return err
+	}
 	if err := pingRows(t, ways, o.each); err != nil {
 		return err
 	}
@@ -75,7 +77,7 @@ func (s *simulator) sender(ctx context.Context, o senderOptions) error {
 			return err
 		}
 	}
-	return t.Flush()
+	return nil
 }
 
 func transports(ctx context.Context, c *ipc.Client, o senderOptions) (names []string, ways []transport, err error) {
@@ -84,7 +86,7 @@ func transports(ctx context.Context, c *ipc.Client, o senderOptions) (names []st
 		return nil, nil, err
 	}
 	names, ways = []string{"berth", "memcpy"}, []transport{&memoryWay{ctx, s}, &copyWay{}}
-	for _, way := range []struct{ name, network, address string }{{"TCP", "tcp4", o.tcp}, {"unix socket", "unix", o.unix}} {
+	for _, way := range []struct{ name, network, address string }{{"tcp", "tcp4", o.tcp}, {"unix", "unix", o.unix}} {
 		if way.address == "" {
 			continue
 		}
@@ -98,18 +100,19 @@ func transports(ctx context.Context, c *ipc.Client, o senderOptions) (names []st
 }
 
 // pingRows measures there and back again.
-func pingRows(t io.Writer, ways []transport, each time.Duration) error {
-	var half, most string
+func pingRows(t *benchTable, ways []transport, each time.Duration) error {
+	var half, most []float64
 	for _, w := range ways {
 		times, err := pings(w, each)
 		if err != nil {
 			return err
 		}
-		half += fmt.Sprintf("\t%.2f", micro(times[len(times)/2]))
-		most += fmt.Sprintf("\t%.2f", micro(times[len(times)*99/100]))
+		half, most = append(half, micro(times[len(times)/2])), append(most, micro(times[len(times)*99/100]))
 	}
-	_, err := fmt.Fprintf(t, "round trip of %d bytes, p50, µs%s\nround trip of %d bytes, p99, µs%s\n", pingSize, half, pingSize, most)
-	return err
+	if err := t.row("round trip, p50", "microseconds", pingSize, half); err != nil {
+		return err
+	}
+	return t.row("round trip, p99", "microseconds", pingSize, most)
 }
 
 func pings(w transport, each time.Duration) (times []time.Duration, err error) {
@@ -125,17 +128,16 @@ func pings(w transport, each time.Duration) (times []time.Duration, err error) {
 	return times, nil
 }
 
-func throughputRow(t io.Writer, ways []transport, size int, each time.Duration) error {
-	fmt.Fprintf(t, "copied in and out, %s a message, GB/s", sizeName(size))
+func throughputRow(t *benchTable, ways []transport, size int, each time.Duration) error {
+	var rates []float64
 	for _, w := range ways {
 		rate, err := throughput(w, size, each)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(t, "\t%.2f", rate)
+		rates = append(rates, rate)
 	}
-	_, err := fmt.Fprintln(t)
-	return err
+	return t.row("copied in and out", "GB/s", size, rates)
 }
 
 // throughput is in GB/s; the first burst only warms the memory.
@@ -156,7 +158,7 @@ func throughput(w transport, size int, each time.Duration) (float64, error) {
 
 // handOverRow measures what only shared memory can: a payload changes hands where
 // it lies, and the answer comes back.
-func handOverRow(ctx context.Context, t io.Writer, c *ipc.Client, size int, each time.Duration) error {
+func handOverRow(ctx context.Context, t *benchTable, c *ipc.Client, size int, each time.Duration) error {
 	s, err := c.Open(ctx, ipc.Controller+"/look", nil)
 	if err != nil {
 		return err
@@ -172,17 +174,19 @@ func handOverRow(ctx context.Context, t io.Writer, c *ipc.Client, size int, each
 		times = append(times, time.Since(from))
 	}
 	slices.Sort(times)
-	_, err = fmt.Fprintf(t, "handed over and answered, not copied, %s, p50, µs\t%.2f\n", sizeName(size), micro(times[len(times)/2]))
-	return err
+	return t.row("handed over, not copied, p50", "microseconds", size, []float64{micro(times[len(times)/2])})
 }
 
 func micro(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 
 func sizeName(n int) string {
-	if n >= 1<<20 {
+	switch {
+	case n >= 1<<20:
 		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<10:
+		return fmt.Sprintf("%d KiB", n>>10)
 	}
-	return fmt.Sprintf("%d KiB", n>>10)
+	return fmt.Sprintf("%d bytes", n)
 }
 
 func readHead(r io.Reader) (size, count int, err error) {

@@ -24,6 +24,8 @@ const (
 	calmPause      = 2 * time.Millisecond // between an answer and the next request
 	flatterSize    = 64                   // bytes of a message of the flooder of small ones
 	giantSize      = 64 << 20             // bytes of a parcel of the flooder of large ones
+	smallBurst     = 1000                 // messages until an answer is waited for
+	largeBurst     = 2
 )
 
 // Roles of processes in a measurement of fairness.
@@ -35,29 +37,55 @@ const (
 	roleHog    = "hog" // burns a core and has nothing to do with the engine
 )
 
-// floodResult is how long calm companions waited for answers, in microseconds.
+// floodResult is how long calm companions waited for answers, and what those beside
+// them got through.
 type floodResult struct {
 	Beside   string  `json:"beside"`
-	Requests int     `json:"requests"`
+	Requests int     `json:"requests"` // of the calm ones; 0: there were none
 	P50      float64 `json:"p50_microseconds"`
 	P99      float64 `json:"p99_microseconds"`
+	Small    float64 `json:"flood_messages_per_second"`
+	Large    float64 `json:"flood_bytes_per_second"`
 }
 
-// floodPhases are who works beside the calm ones, one after the other.
-func floodPhases() []struct {
-	name  string
-	roles []string
-} {
-	return []struct {
-		name  string
-		roles []string
-	}{
-		{"nobody", nil},
-		{"two programs that only burn a core each", []string{roleHog, roleHog}},
-		{"a flood of 64-byte messages", []string{roleSmall}},
-		{"a flood of 64 MiB parcels", []string{roleLarge}},
-		{"both floods", []string{roleSmall, roleLarge}},
+// print writes a row of the table; what was not there is a dash.
+func (r *floodResult) print(out io.Writer, quiet, burnt float64) error {
+	line := fmt.Sprintf("%-42s", r.Beside)
+	for _, f := range []float64{r.P50, r.P99, r.P99 / quiet, r.P99 / burnt, r.Small / 1e6, r.Large / 1e9} {
+		cell := "-"
+		if f > 0 {
+			cell = fmt.Sprintf("%.2f", f)
+		}
+		line += fmt.Sprintf(" %9s", cell)
 	}
+	_, err := fmt.Fprintln(out, line)
+	return err
+}
+
+// floodPhase is who works at a time.
+type floodPhase struct {
+	name  string
+	roles []string // beside the calm ones
+	calm  int
+}
+
+func floodPhases() []floodPhase {
+	return []floodPhase{
+		{"nobody", nil, calmCompanions},
+		{"two programs that only burn a core each", []string{roleHog, roleHog}, calmCompanions},
+		{"a flood of 64-byte messages", []string{roleSmall}, calmCompanions},
+		{"a flood of 64 MiB parcels", []string{roleLarge}, calmCompanions},
+		{"both floods", []string{roleSmall, roleLarge}, calmCompanions},
+		{"a flood of 64-byte messages, alone", []string{roleSmall}, 0},
+		{"a flood of 64 MiB parcels, alone", []string{roleLarge}, 0},
+	}
+}
+
+// deeds is what a process of a measurement tells of itself.
+type deeds struct {
+	Waits   []float64 `json:"waits"` // for answers, in microseconds
+	Sent    int64     `json:"sent"`  // messages of a flood
+	Seconds float64   `json:"seconds"`
 }
 
 // flood measures how a few companions with little to say fare beside others that
@@ -79,16 +107,15 @@ func (s *simulator) flood(ctx context.Context, each time.Duration, asJSON bool) 
 		return errors.New("the engine did not say where it is")
 	}
 	if !asJSON {
-		fmt.Fprintf(s.out, "%d companions ask for an answer to %d bytes every %v, beside …\n\n%-42s %9s %9s %9s %9s\n",
-			calmCompanions, calmSize, calmPause, "", "p50, µs", "p99, µs", "x nobody", "x burners")
+		fmt.Fprintf(s.out, "%d companions ask for an answer to %d bytes every %v, beside …\n\n%-42s %9s %9s %9s %9s %9s %9s\n",
+			calmCompanions, calmSize, calmPause, "", "p50, µs", "p99, µs", "x nobody", "x burners", "M/s", "GB/s")
 	}
 	var quiet, burnt float64
 	for _, phase := range floodPhases() {
-		r, err := floodPhase(ctx, endpoint, phase.roles, each)
+		r, err := phase.measure(ctx, endpoint, each)
 		if err != nil {
 			return fmt.Errorf("beside %s: %w", phase.name, err)
 		}
-		r.Beside = phase.name
 		switch {
 		case len(phase.roles) == 0:
 			quiet, burnt = r.P99, r.P99
@@ -98,7 +125,7 @@ func (s *simulator) flood(ctx context.Context, each time.Duration, asJSON bool) 
 		if asJSON {
 			err = json.NewEncoder(s.out).Encode(r)
 		} else {
-			_, err = fmt.Fprintf(s.out, "%-42s %9.1f %9.1f %9.2f %9.2f\n", r.Beside, r.P50, r.P99, r.P99/quiet, r.P99/burnt)
+			err = r.print(s.out, quiet, burnt)
 		}
 		if err != nil {
 			return err
@@ -110,11 +137,12 @@ func (s *simulator) flood(ctx context.Context, each time.Duration, asJSON bool) 
 	return nil
 }
 
-// floodPhase lets the calm ones and others work for a while.
-func floodPhase(ctx context.Context, endpoint string, others []string, each time.Duration) (r floodResult, err error) {
+// measure lets the calm ones and others work for a while.
+func (f floodPhase) measure(ctx context.Context, endpoint string, each time.Duration) (r floodResult, err error) {
 	var all []*process
-	for i := range calmCompanions {
-		others = append(others, fmt.Sprint(roleCalm, i))
+	roles := slices.Clone(f.roles)
+	for i := range f.calm {
+		roles = append(roles, fmt.Sprint(roleCalm, i))
 	}
 	defer func() {
 		for _, p := range all {
@@ -122,7 +150,7 @@ func floodPhase(ctx context.Context, endpoint string, others []string, each time
 			p.ends(settleTime)
 		}
 	}()
-	for i, role := range others {
+	for i, role := range roles {
 		p, err := startChild("bench-flood", "--engine", endpoint, "--role", role, "--name", fmt.Sprint(role, "-", i))
 		if err != nil {
 			return r, err
@@ -141,20 +169,39 @@ func floodPhase(ctx context.Context, endpoint string, others []string, each time
 	case <-time.After(each):
 	case <-ctx.Done():
 	}
+	return f.tally(all, roles)
+}
+
+// tally ends the processes and puts together what they tell.
+func (f floodPhase) tally(all []*process, roles []string) (r floodResult, err error) {
+	r.Beside = f.name
 	var waits []float64
-	for _, p := range all {
+	for i, p := range all {
 		_ = p.finish()
 		if !p.ends(settleTime) {
 			return r, errors.New("a process did not end")
 		}
-		mine, _ := lastLine[[]float64](p) // floods have none
-		waits = append(waits, mine...)
+		did, ok := lastLine[deeds](p)
+		if !ok {
+			return r, errors.New("a process ended without a word")
+		}
+		waits = append(waits, did.Waits...)
+		switch roles[i] {
+		case roleSmall:
+			r.Small = float64(did.Sent) / did.Seconds
+		case roleLarge:
+			r.Large = giantSize * float64(did.Sent) / did.Seconds
+		}
 	}
 	if len(waits) == 0 {
-		return r, errors.Join(errors.New("nobody was answered"), ctx.Err())
+		if f.calm > 0 {
+			err = errors.New("nobody was answered")
+		}
+		return r, err
 	}
 	slices.Sort(waits)
-	return floodResult{Requests: len(waits), P50: waits[len(waits)/2], P99: waits[len(waits)*99/100]}, nil
+	r.Requests, r.P50, r.P99 = len(waits), waits[len(waits)/2], waits[len(waits)*99/100]
+	return r, nil
 }
 
 // floodOptions are the flags of `bench-flood`.
@@ -222,16 +269,16 @@ func (s *simulator) floodRole(ctx context.Context, o floodOptions) error {
 		_, _ = io.Copy(io.Discard, in)
 		over.Store(true)
 	}()
-	waits, err := act(w, o.role, &over)
+	did, err := act(w, o.role, &over)
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(s.out).Encode(waits)
+	return json.NewEncoder(s.out).Encode(did)
 }
 
-func act(w *memoryWay, role string, over *atomic.Bool) (waits []float64, err error) {
-	waits = []float64{}
+func act(w *memoryWay, role string, over *atomic.Bool) (did deeds, err error) {
 	b := make([]byte, giantSize)
+	began := time.Now()
 	for n := 0; !over.Load() && err == nil; n++ {
 		switch role {
 		case roleHog:
@@ -239,16 +286,19 @@ func act(w *memoryWay, role string, over *atomic.Bool) (waits []float64, err err
 				b[i] = byte(n)
 			}
 		case roleSmall:
-			err = w.send(b[:flatterSize], 1000)
+			did.Sent += smallBurst
+			err = w.send(b[:flatterSize], smallBurst)
 		case roleLarge:
-			err = w.send(b, 2)
+			did.Sent += largeBurst
+			err = w.send(b, largeBurst)
 		default:
 			from := time.Now()
 			if err = w.call(b, calmSize); err == nil {
-				waits = append(waits, micro(time.Since(from)))
+				did.Waits = append(did.Waits, micro(time.Since(from)))
 			}
 			time.Sleep(calmPause)
 		}
 	}
-	return waits, err
+	did.Seconds = time.Since(began).Seconds()
+	return did, err
 }

@@ -86,6 +86,31 @@ func (o *swarmOptions) check() error {
 	return nil
 }
 
+// leastBlock is what the block of a companion takes when memory is short: 64 KiB for
+// each half.
+const leastBlock = 128 << 10
+
+// fits says how many companions the budget, in bytes, can hold.
+func (o *swarmOptions) fits(budget int64) error {
+	if most := budget / leastBlock; int64(o.companions) > most {
+		return &exitError{2, fmt.Errorf("%d companions don't fit into a budget of %d MiB, of which each takes at least %d KiB: "+
+			"give --budget %d, or at most --companions %d", o.companions, budget>>20, leastBlock>>10, (int64(o.companions)*leastBlock+1<<20-1)>>20, most)}
+	}
+	return nil
+}
+
+// starved says what to do for companions that never had their turn.
+func (r *swarmResult) starved() string {
+	never := 0
+	for _, n := range r.served {
+		if n == 0 {
+			never++
+		}
+	}
+	return fmt.Sprintf("%d of %d companions were never served in %.0f s: with %d MiB of memory, %d KiB for each, it goes round among them; "+
+		"give it longer (--for) or more (--budget)", never, r.Companions, r.Seconds, r.Budget>>20, r.Budget/int64(max(1, r.Companions))>>10)
+}
+
 func (s *simulator) swarm(ctx context.Context, o swarmOptions) error {
 	if err := o.check(); err != nil {
 		return err
@@ -191,7 +216,7 @@ func (r *swarmResult) faults() (all []string) {
 	fault(r.Checked == 0, "nothing was sent")
 	fault(r.Wrong > 0, "%d messages arrived wrong", r.Wrong)
 	fault(r.Lost > 0, "%d messages were lost", r.Lost)
-	fault(r.Served[0] == 0, "a companion was never served")
+	fault(r.Served[0] == 0, "%s", r.starved())
 	fault(r.Most > r.Budget, "blocks took %d bytes of a budget of %d", r.Most, r.Budget)
 	fault(r.Blocks > 0 || r.Registered > 0, "%d bytes of blocks and %d companions are left in the engine", r.Blocks, r.Registered)
 	fault(r.Left.leaks(), "descriptors and maps are left: %v", r.Left)

@@ -54,6 +54,9 @@ func newSwarm(sess session.Session, o swarmOptions) (*swarm, error) {
 	w.engine = engine
 	engine.Handle("check", w.checker.check)
 	w.result.Seed, w.result.Companions, w.result.Budget = o.seed, o.companions, engine.Stats().Budget
+	if err := o.fits(w.result.Budget); err != nil {
+		return nil, errors.Join(err, engine.Close())
+	}
 	return w, nil
 }
 
