@@ -471,6 +471,7 @@ func TestASenderThatAsksForRoomMeetsAFault(t *testing.T) {
 	} {
 		c := testClient(t, e, name)
 		r := &lossRig{T: t}
+		waitFor(t, c.link.takeLead) // nobody else shall meet it
 		r.lose(c.link, theLane)
 		c.link.txMu.Lock()
 		c.link.tx.seen = c.link.tx.tail - uint32(len(c.link.tx.slots)) // full, as far as it knows
@@ -479,6 +480,7 @@ func TestASenderThatAsksForRoomMeetsAFault(t *testing.T) {
 		if !freeLock(&c.link.txMu) {
 			t.Errorf("%s: the sender's lock was left behind", name)
 		}
+		c.link.unlead()
 		_ = c.Close()
 	}
 	if drops := e.Stats().Drops; len(drops) != 0 {
