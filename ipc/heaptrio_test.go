@@ -17,17 +17,20 @@ func trio(t *testing.T) (e *Engine, a, b *link) {
 	e = listless(t, Options{Budget: 64 << 20})
 	e.Handle("echo", echo)
 	e.Handle("digest", digest)
-	join := func(name string, h Handler) *link {
-		m, _ := e.stranger()
-		if err := e.enter(m, name, 1); err != nil {
-			t.Fatal(err)
-		}
-		engine, companion := heapPair(t, 8, m, testHost{h})
-		m.link = engine
-		m.ready.Store(true)
-		return companion
+	return e, heapCompanion(t, e, "a", echo), heapCompanion(t, e, "b", echo)
+}
+
+// heapCompanion registers a companion with e over heap memory, and answers its end.
+func heapCompanion(t *testing.T, e *Engine, name string, h Handler) *link {
+	t.Helper()
+	m, _ := e.stranger()
+	if err := e.enter(m, name, 1); err != nil {
+		t.Fatal(err)
 	}
-	return e, join("a", echo), join("b", echo)
+	engine, companion := heapPair(t, 8, m, testHost{h})
+	m.link = engine
+	m.ready.Store(true)
+	return companion
 }
 
 // TestTheEngineAndTwoCompanionsUnderTheRaceDetector: calls and streams between the

@@ -44,6 +44,7 @@ func (l *link) openSession(ctx context.Context, o opening, peer, service string)
 	s := l.newSession(l.nextID)
 	l.nextID += 2
 	s.peer, s.service, s.header = peer, service, o.header
+	s.joining = o.relayed
 	r := newRecord(kindOpen, trustFlag(o.trusted), s.id, uint32(l.window))
 	// The number must not be overtaken by a later one: published before mu is free.
 	l.sealLocked(p, &r, 0)

@@ -293,7 +293,7 @@ func (m *member) bridge(s *Session, o opening, name string) error {
 	}
 	ctx, cancel := context.WithTimeout(m.link.ctx, openTimeout)
 	defer cancel()
-	b, err := other.link.openSession(ctx, opening{address: o.address, from: m.name, header: o.header, trusted: s.trusted}, name, s.service)
+	b, err := other.link.openSession(ctx, opening{address: o.address, from: m.name, header: o.header, trusted: s.trusted, relayed: true}, name, s.service)
 	if errors.Is(err, io.EOF) {
 		return fmt.Errorf("%w: closed at once", ErrRefused)
 	}

@@ -49,7 +49,7 @@ type Session struct {
 	// In the engine, between two companions.
 	out     *flow // where its messages go, instead of to Recv
 	wakes   *flow // what a credit for it may set going
-	joining bool  // it will be joined to one with another companion
+	joining bool  // it will be joined to one with another companion: what comes meanwhile waits
 	hungry  bool  // wakes waits for memory on this lane
 	barren  bool  // there will never be enough of it
 }

@@ -133,6 +133,7 @@ type opening struct {
 	from    string
 	header  []byte
 	trusted bool // in the flags of the record
+	relayed bool // never sent: who opens it will join it to a session of another companion
 }
 
 func (o opening) encode() []byte {
