@@ -421,7 +421,7 @@ func (r *lossRig) checkRest(engine bool) {
 		return strings.Contains(r.log.String(), "its shared memory has vanished: fault at byte")
 	})
 	for _, l := range []*link{r.vl, r.victim.link} {
-		waitFor(r, func() bool { return freeLock(&l.mu) && freeLock(&l.txMu) && !l.dispatching })
+		waitFor(r, func() bool { return freeLock(&l.txMu) && atRest(l) })
 	}
 	if err := callOnce(r.ctx, r.calls, 7); err != nil {
 		r.Error("the honest companion:", err)
@@ -440,6 +440,15 @@ func (r *lossRig) checkRest(engine bool) {
 	if err := callOnce(r.ctx, r.open(r.victim, "controller/echo"), 9); err != nil {
 		r.Error("the next victim:", err)
 	}
+}
+
+// atRest: nobody holds mu, nor left it in the middle of a batch.
+func atRest(l *link) bool {
+	if !l.mu.TryLock() {
+		return false
+	}
+	defer l.mu.Unlock()
+	return !l.dispatching
 }
 
 func freeLock(mu *sync.Mutex) bool {
