@@ -1,0 +1,231 @@
+package ipc
+
+import (
+	"fmt"
+	"time"
+)
+
+// enter makes m the holder of name, waiting while there is no room. A name that is
+// taken is waited for a moment only: its holder may just be dying.
+func (e *Engine) enter(m *member, name string, need int64) error {
+	var patience <-chan time.Time
+	for {
+		o, err := e.admit(m, name, need)
+		if o == nil || err != nil {
+			return err
+		}
+		if o.holder != nil && patience == nil {
+			t := time.NewTimer(nameTimeout)
+			defer t.Stop()
+			patience = t.C
+		}
+		if m.ahead == nil { // for the first time
+			defer e.wait()()
+			if err := m.conn.write(frameWaiting, nil); err != nil {
+				return err
+			}
+			m.readAhead()
+			if o.short {
+				e.trim()
+			}
+		}
+		if err := m.waitFor(o, patience); err != nil {
+			return err
+		}
+	}
+}
+
+// obstacle is why a companion can't enter now.
+type obstacle struct {
+	changed <-chan struct{} // closed when that may be different
+	holder  *member         // of its name, or nil
+	short   bool            // the budget is spent
+}
+
+// admit is enter without waiting; no obstacle: m is in.
+func (e *Engine) admit(m *member, name string, need int64) (*obstacle, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, fmt.Errorf("%w: the engine ends", ErrClosed)
+	}
+	o := &obstacle{changed: e.changed, holder: e.members[name], short: e.used+need > e.opts.Budget}
+	if o.holder != nil || o.short || len(e.members) >= e.opts.Companions {
+		return o, nil
+	}
+	index, ok := e.directory.reserve()
+	if !ok {
+		return o, nil
+	}
+	m.name, m.index, m.bytes = name, index, need
+	e.members[name], e.used = m, e.used+need
+	return nil, nil
+}
+
+// waitFor waits until o may be gone, or answers why not.
+func (m *member) waitFor(o *obstacle, patience <-chan time.Time) error {
+	select {
+	case <-o.changed:
+	case <-m.lost():
+		return fmt.Errorf("%w: it went while it waited", ErrPeer)
+	case got := <-m.ahead:
+		if got.err != nil {
+			return fmt.Errorf("%w: it hung up while it waited: %w", ErrPeer, got.err)
+		}
+		return fmt.Errorf("%w: control frame %d of one that waits", ErrProtocol, got.kind)
+	case <-patience:
+		if o.holder != nil {
+			return &refusedError{refuseName, fmt.Sprintf("the name %q is taken by process %d", o.holder.name, o.holder.peer.pid)}
+		}
+	}
+	return nil
+}
+
+// wait counts one who waits for room, until what it answers is called.
+func (e *Engine) wait() (over func()) {
+	count := func(n int) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.ledger.waiting += n
+	}
+	count(1)
+	return func() { count(-1) }
+}
+
+const nameTimeout = 2 * time.Second
+
+// leave undoes enter.
+func (e *Engine) leave(m *member, why error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.present, m)
+	e.note(m, why)
+	if e.members[m.name] != m {
+		return
+	}
+	delete(e.members, m.name)
+	e.watchers.remove(m)
+	e.used -= m.bytes - m.unmade
+	e.directory.free(m.index)
+	e.roomMayBeFree()
+}
+
+// left is what nobody has of the budget, in bytes.
+func (e *Engine) left() int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.opts.Budget - e.used
+}
+
+// charge takes n more bytes of the budget for m.
+func (e *Engine) charge(m *member, n int64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.members[m.name] != m || e.used+n > e.opts.Budget || m.bytes+n > e.opts.Share {
+		return false
+	}
+	e.used += n
+	m.bytes += n
+	m.unmade += n
+	e.directory.resize(m.index, m.bytes)
+	return true
+}
+
+// chargeSoon is charge; when the budget is spent it asks everybody for what they
+// don't use and waits a moment for it.
+func (e *Engine) chargeSoon(m *member, n int64) bool {
+	if n > min(e.opts.Budget, e.opts.Share) {
+		return false
+	}
+	patience := time.NewTimer(trimTime)
+	defer patience.Stop()
+	for first := true; !e.charge(m, n); first = false {
+		e.mu.Lock()
+		changed := e.changed
+		e.mu.Unlock()
+		if first {
+			e.trim()
+		}
+		select {
+		case <-changed:
+		case <-m.link.done:
+			return false
+		case <-patience.C:
+			return e.charge(m, n)
+		}
+	}
+	return true
+}
+
+// trimTime is how long the others have to give back what they don't use.
+const trimTime = 500 * time.Millisecond
+
+// trim makes everybody give back the extents that are empty.
+func (e *Engine) trim() {
+	e.mu.Lock()
+	var all []*member
+	for _, m := range e.members {
+		if m.registered() {
+			all = append(all, m)
+		}
+	}
+	e.mu.Unlock()
+	for _, m := range all {
+		m.link.trim()
+		m.conn.hint(frameTrim)
+	}
+}
+
+// made ends what charge began: the extent is there, or it could not be made. Until
+// then its memory is on the account even when the companion has left: committing a
+// large one takes a while, and who leaves and comes back must not take it twice.
+func (e *Engine) made(m *member, n int64, well bool) {
+	e.mu.Lock()
+	m.unmade -= n
+	left := e.members[m.name] != m
+	if left {
+		e.used -= n
+		e.roomMayBeFree()
+	}
+	e.mu.Unlock()
+	if !left && !well {
+		e.refund(m, n)
+	}
+}
+
+// roomMayBeFree wakes who waits for room. The caller holds mu.
+func (e *Engine) roomMayBeFree() {
+	if !e.closed {
+		close(e.changed)
+		e.changed = make(chan struct{})
+	}
+}
+
+// refund is the opposite of charge, once the extent was made.
+func (e *Engine) refund(m *member, n int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.members[m.name] != m {
+		return // leave has given back everything
+	}
+	e.used -= n
+	m.bytes -= n
+	e.directory.resize(m.index, m.bytes)
+	e.roomMayBeFree()
+}
+
+// swap gives back an extent of n bytes except for what a smaller one is made from, in
+// one go: nobody else can be faster. False when m is gone, and with it everything.
+func (e *Engine) swap(m *member, n, smaller int64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.members[m.name] != m {
+		return false
+	}
+	e.used -= n - smaller
+	m.bytes -= n - smaller
+	m.unmade += smaller
+	e.directory.resize(m.index, m.bytes)
+	e.roomMayBeFree()
+	return true
+}

@@ -1,0 +1,215 @@
+package ipc
+
+import (
+	"errors"
+	"fmt"
+
+	"berth/internal/shm"
+)
+
+// extent makes an extent of one half and passes it over. An incoming one waits in
+// unmapped until the companion can read it.
+func (m *member) extent(half uint32, size int) (*shm.Segment, error) {
+	seg, err := shm.NewSegment(size)
+	if err != nil {
+		return nil, err
+	}
+	number, ok := m.enlist(half, seg)
+	if !ok {
+		_ = seg.Close()
+		return nil, fmt.Errorf("%w: %s", ErrPeer, m.name)
+	}
+	g := share(seg)
+	if half == incoming {
+		g = shareRead(seg)
+	}
+	return seg, m.link.tell(frameExtent, extentFrame{number, half, uint64(seg.Size())}.encode(), g)
+}
+
+// enlist numbers a segment and says who looks after it from now on; false when the
+// companion is gone and nobody would.
+func (m *member) enlist(half uint32, seg *shm.Segment) (uint32, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.next++
+	if half == incoming {
+		if !m.left {
+			m.unmapped[m.next] = seg
+		}
+		return m.next, !m.left
+	}
+	m.growing = false // it may ask again as soon as it has read the frame
+	m.link.mu.Lock()
+	defer m.link.mu.Unlock()
+	if m.link.err != nil {
+		return 0, false
+	}
+	size := int64(seg.Size())
+	m.link.theirs[m.next] = &foreign{number: m.next, seg: seg, dropped: func() { go m.e.refund(m, size) }}
+	return m.next, true
+}
+
+// mapped lets the engine allocate from an incoming extent. Outgoing ones are
+// sealed here when they came after registration.
+func (m *member) mapped(body []byte) error {
+	number, err := decodeUint32(body)
+	if err != nil || number == 0 {
+		return err
+	}
+	m.mu.Lock()
+	seg := m.unmapped[number]
+	delete(m.unmapped, number)
+	last := m.next
+	m.mu.Unlock()
+	if seg != nil {
+		if m.ready.Load() {
+			err = seg.Seal()
+		}
+		m.link.grown(number, seg)
+		return err
+	}
+	m.link.mu.Lock()
+	defer m.link.mu.Unlock()
+	if m.link.arrived(number) {
+		return nil
+	}
+	f := m.link.theirs[number]
+	switch {
+	case f == nil && number > last:
+		return fmt.Errorf("mapped segment %d, which was never passed", number)
+	case f == nil || f.forgotten: // the ring was faster than the stream: it has been sent on or given back
+		return nil
+	case m.ready.Load():
+		return f.seg.Seal()
+	}
+	return nil
+}
+
+// want gives the companion another outgoing extent, in the background: committing
+// a large one takes a while.
+func (m *member) want(body []byte) error {
+	n, err := decodeUint64(body)
+	if err != nil {
+		return err
+	}
+	if n == 0 || n > uint64(m.e.opts.Largest) {
+		return fmt.Errorf("it wants a parcel of %d bytes, the largest is %d", n, m.e.opts.Largest)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.growing {
+		return errors.New("it wants more before its last wish was answered")
+	}
+	m.growing = true
+	m.e.wg.Go(func() {
+		err := m.enlarge(outgoing, int(n))
+		m.answered()
+		if err != nil {
+			m.e.log.Warn("no memory for a companion", "name", m.name, "bytes", n, "reason", err)
+			_ = m.link.tell(frameDenied, body)
+		}
+	})
+	return nil
+}
+
+func (m *member) answered() {
+	m.mu.Lock()
+	m.growing = false
+	m.mu.Unlock()
+}
+
+// enlarge adds an extent that can hold n bytes in a row.
+func (m *member) enlarge(half uint32, n int) error {
+	err := m.fit(half, n)
+	if err != nil && m.link.cause() == nil {
+		m.e.noteDenial(m, n, err)
+	}
+	return err
+}
+
+func (m *member) fit(half uint32, n int) error {
+	size := extentFor(n, m.e.opts.Unit)
+	if most := m.e.opts.extents; m.link.extents() >= most {
+		return fmt.Errorf("%w: it has %d extents already, release some of what they hold", ErrNoMemory, most)
+	}
+	if !m.e.chargeSoon(m, int64(size)) {
+		return fmt.Errorf("%w: its share of %d bytes or the budget of %d is spent", ErrNoMemory, m.e.opts.Share, m.e.opts.Budget)
+	}
+	_, err := m.extent(half, size)
+	m.e.made(m, int64(size), err == nil)
+	return err
+}
+
+// extentFor is the size of an extent made for a parcel of n bytes: four of them,
+// or one alone when it is large.
+func extentFor(n, unit int) int {
+	const grain = 64 << 10
+	size := (n + unit - 1) / unit * unit
+	if size < maxExtent/4 {
+		size = max(4*size, 1<<20)
+	}
+	return (size + grain - 1) / grain * grain
+}
+
+// grow adds to the incoming half.
+func (m *member) grow(l *link, n int) {
+	m.e.wg.Go(func() {
+		if err := m.enlarge(incoming, n); err != nil {
+			m.e.log.Warn("no memory for what the controller sends", "name", m.name, "bytes", n, "reason", err)
+			l.denied()
+		}
+	})
+}
+
+// forget: the companion has unmapped an extent.
+func (m *member) forget(body []byte) error {
+	number, err := decodeUint32(body)
+	if err != nil {
+		return err
+	}
+	if m.parted(number) {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.theirs[number]
+	if f == nil || f.forgotten {
+		return fmt.Errorf("forgets segment %d, which is none of its own", number)
+	}
+	f.forgotten = true
+	if size := int64(f.seg.Size()); size > floorSize && !m.growing && l.theirsAllForgotten() {
+		m.growing = true
+		f.dropped = func() { m.e.wg.Go(func() { m.exchange(outgoing, size) }) }
+	}
+	l.dropForeign(f)
+	return nil
+}
+
+// parted ends an extent of the incoming half, if it was to be forgotten.
+func (m *member) parted(number uint32) bool {
+	m.mu.Lock()
+	size, ok := m.leaving[number]
+	delete(m.leaving, number)
+	last := ok && number == m.swapping
+	m.mu.Unlock()
+	switch {
+	case last:
+		m.e.wg.Go(func() { m.exchange(incoming, size) })
+	case ok:
+		m.e.refund(m, size)
+	}
+	return ok
+}
+
+// theirsAllForgotten: the other half has nothing left. The caller holds mu.
+func (l *link) theirsAllForgotten() bool {
+	for _, f := range l.theirs {
+		if !f.forgotten {
+			return false
+		}
+	}
+	return true
+}

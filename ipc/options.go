@@ -1,0 +1,77 @@
+package ipc
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Options of an engine. The zero value is a good one.
+type Options struct {
+	Log *slog.Logger
+	// Budget is the most payload memory that all blocks together may take, in bytes;
+	// by default a quarter of the memory that this process may use.
+	Budget int64
+	// Share is the most of it that the block of one companion may take, in bytes; by
+	// default three quarters.
+	Share int64
+	// Cache is the most memory that retained payloads may take beside that, in bytes;
+	// by default a quarter of the budget.
+	Cache int64
+	// Outgoing and Incoming are the sizes that the halves of a block start with, in
+	// bytes; by default 4 MiB and 1 MiB.
+	Outgoing, Incoming int
+	// Largest is the largest parcel, in bytes; by default half the budget, at most 4 GiB.
+	Largest int
+	// Unit is the smallest piece of memory: 4096 (default) or 2048 bytes.
+	Unit int
+	// Window is how many messages of a session may be under way; by default 64.
+	Window int
+	// Companions is how many may be registered; by default (and at most) 4096.
+	Companions int
+	// NoSpin has the engine sleep in the kernel at once where it would look for another
+	// message for up to 20 microseconds: less power, and round trips that take several
+	// times as long.
+	NoSpin bool
+
+	patience time.Duration // with a companion that registers
+	stall    time.Duration // of a payload that is being retained
+	extents  int           // of one companion
+}
+
+const defaultSlots = 256
+
+func (o Options) withDefaults() Options {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Budget <= 0 {
+		o.Budget = usableMemory() / 4
+	}
+	if o.Share <= 0 {
+		o.Share = o.Budget / 4 * 3
+	}
+	if o.Cache <= 0 {
+		o.Cache = o.Budget / 4
+	}
+	set := func(v *int, def int) {
+		if *v <= 0 {
+			*v = def
+		}
+	}
+	set(&o.Outgoing, 4<<20)
+	set(&o.Incoming, 1<<20)
+	set(&o.Largest, int(min(o.Budget/2, 4<<30)))
+	set(&o.Window, 64)
+	set(&o.Companions, directoryCapacity)
+	set(&o.extents, maxExtents)
+	o.patience = max(o.patience, helloTimeout)
+	if o.stall <= 0 {
+		o.stall = stallTime
+	}
+	if o.Unit != minUnit {
+		o.Unit = 4096
+	}
+	o.Window = min(o.Window, defaultSlots)
+	o.Companions = min(o.Companions, directoryCapacity)
+	return o
+}

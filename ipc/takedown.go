@@ -1,0 +1,83 @@
+package ipc
+
+import (
+	"runtime/debug"
+	"time"
+)
+
+// lastWords takes the lead for good and handles what the other side wrote before
+// it went.
+func (l *link) lastWords() {
+	l.ending.Store(true)
+	l.mu.Lock()
+	if l.err == nil {
+		l.shake()
+	}
+	l.mu.Unlock()
+	for !l.takeLead() && !l.depose() {
+		select {
+		case <-l.vacant:
+		case <-time.After(time.Millisecond): // a leader that begins to yield doesn't say so
+		}
+	}
+	l.pumpAll()
+}
+
+// pumpAll handles what there is, and keeps the lead.
+func (l *link) pumpAll() {
+	defer l.rescue(debug.SetPanicOnFault(true), true)
+	for {
+		before := l.pumped.Load()
+		if l.pump(); l.pumped.Load() == before {
+			return
+		}
+	}
+}
+
+// takeDown gives everything back that nobody in this process still looks at. The
+// caller leads.
+func (l *link) takeDown() {
+	l.watch.Stop()
+	l.shrinkTimer.Stop()
+	l.txMu.Lock()
+	l.gone = true
+	l.txMu.Unlock()
+	l.mu.Lock()
+	l.leaveLane()
+	for _, e := range l.mem.extents {
+		l.dropExtent(e)
+	}
+	for _, s := range l.sessions {
+		if s.ended == nil || s.ended.code == closePeer {
+			s.dropQueue()
+		}
+	}
+	for _, f := range l.theirs {
+		f.forgotten = true
+		l.dropForeign(f)
+	}
+	err := l.err
+	l.mu.Unlock()
+	l.host.dead(l, err)
+}
+
+// dropExtent closes an extent of the own half once no parcel points into it. The
+// caller holds mu.
+func (l *link) dropExtent(e *extent) {
+	if l.err != nil && e.held == 0 && !e.closed {
+		e.closed = true
+		l.unmap(e.seg)
+	}
+}
+
+// dropForeign closes an extent of the other half once no message points into it.
+func (l *link) dropForeign(f *foreign) {
+	if f.forgotten && f.leases == 0 && f.seg != nil {
+		l.unmap(f.seg)
+		f.seg = nil
+		delete(l.theirs, f.number)
+		if f.dropped != nil && l.err == nil {
+			f.dropped()
+		}
+	}
+}
