@@ -245,20 +245,21 @@ func (l *link) denied() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.wanting = false
+	kept := l.starving[:0]
 	for _, a := range l.starving {
 		switch {
-		case a.whole:
-			a.denied = true
-			l.notify(a.ch)
-		case l.mem.couldHold(a.n):
+		case !a.whole && l.mem.couldHold(a.n):
+			kept = append(kept, a)
 		case a.flow != nil:
-			a.flow.to.barren = true
+			a.flow.to.hungry, a.flow.to.barren = false, true
 			l.stir(a.flow)
 		default:
 			a.denied = true
 			l.notify(a.ch)
 		}
 	}
+	clear(l.starving[len(kept):])
+	l.starving = kept
 }
 
 // Message is what the other side sent. Its bytes are the sender's memory itself:

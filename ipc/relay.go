@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -138,15 +139,18 @@ func (f *flow) step() bool {
 	return f.forward()
 }
 
-// alive says whether anything can still be sent on; why says why not. The caller
-// holds the mu of the destination.
-func (f *flow) alive() bool { return !f.to.closed && f.to.ended == nil && f.to.l.err == nil }
+// pointless says that nobody is there any more for what is held. The caller holds the
+// mu of the destination.
+func (f *flow) pointless() bool { return f.to.closed || f.to.ended != nil || f.to.l.err != nil }
 
-func (f *flow) why() closing {
-	if f.to.ended != nil {
-		return *f.to.ended
-	}
-	return closing{closePeer, "the other side is gone"}
+// orphaned says that the sender has died without closing. What it has sent is lost then
+// unless it can be passed on at once: whoever it is for may be waiting for something
+// else from it, and must hear of its end.
+func (f *flow) orphaned() bool {
+	l := f.from.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err != nil && f.from.ended != nil && f.from.ended.code == closePeer
 }
 
 // take is the next message, or why there will be none.
@@ -179,11 +183,9 @@ func (f *flow) forward() bool {
 	m, to := f.held, f.to
 	l := to.l
 	l.mu.Lock()
-	if !f.alive() {
-		why := f.why()
+	if f.pointless() {
 		l.mu.Unlock()
-		f.abandon(why)
-		return false
+		return f.waste()
 	}
 	if to.barren {
 		l.mu.Unlock()
@@ -198,7 +200,7 @@ func (f *flow) forward() bool {
 	}
 	if to.credit == 0 || f.parcel == nil && !f.claim(l, len(m.data)) {
 		l.mu.Unlock()
-		return false
+		return f.orphaned() && f.waste()
 	}
 	to.credit--
 	p := f.parcel
@@ -242,18 +244,36 @@ func (f *flow) drop() {
 	f.held = nil
 }
 
-// abandon gives everything back when the destination is gone.
+// waste drops what is held, and goes on. That the destination has ended is no reason to
+// end the source: the other flow may still have to pass on what the destination sent
+// before, and ends both after that.
+func (f *flow) waste() bool {
+	f.unclaim()
+	f.drop()
+	return true
+}
+
+// abandon ends both sides because of what is held. Both must learn that it is lost.
 func (f *flow) abandon(why closing) {
+	f.waste()
+	f.ended = true
+	_ = f.from.close(why)
+	_ = f.to.close(why)
+}
+
+// unclaim gives back memory for held, and the wish for it.
+func (f *flow) unclaim() {
+	l := f.to.l
+	l.mu.Lock()
+	if f.to.hungry {
+		f.to.hungry = false
+		l.starving = slices.DeleteFunc(l.starving, func(a *allocation) bool { return a.flow == f })
+	}
+	l.mu.Unlock()
 	if f.parcel != nil {
 		f.parcel.Release()
 		f.parcel = nil
 	}
-	if f.held != nil {
-		f.drop()
-	}
-	f.ended = true
-	_ = f.from.close(why)
-	_ = f.to.close(closing{code: closeDone})
 }
 
 // relaying is what a leader waits for on a lane that only passes messages on: that

@@ -184,7 +184,7 @@ func (m *member) lend(s *Session, p *keptPayload) (*passage, error) {
 // hand gives a lent segment over and, when it is mapped, its location.
 func (m *member) hand(ctx context.Context, s *Session, way *passage) error {
 	p := way.kept
-	if err := m.conn.write(frameExtent, extentFrame{way.number, passed, uint64(p.seg.Size())}.encode(), shareRead(p.seg)); err != nil {
+	if err := m.link.tell(frameExtent, extentFrame{way.number, passed, uint64(p.seg.Size())}.encode(), shareRead(p.seg)); err != nil {
 		return err
 	}
 	patience := time.NewTimer(openTimeout)
@@ -213,10 +213,15 @@ func (m *member) takeBack(way *passage) {
 	mine := l.passages[way.number] == way
 	delete(l.passages, way.number)
 	l.mu.Unlock()
-	if mine {
-		_ = m.conn.write(frameForget, le.AppendUint32(nil, way.number))
+	switch {
+	case !mine:
+		return
+	case way.kept != nil:
 		m.e.cache.unlease(way.kept)
+	default:
+		m.e.refund(m, way.size)
 	}
+	_ = l.tell(frameForget, le.AppendUint32(nil, way.number))
 }
 
 // dead: what it had fetched has one reader less.

@@ -63,7 +63,7 @@ func (l *link) publish(ctx context.Context, s *Session, r *record) error {
 func (l *link) unsend(s *Session, r *record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s.credit++
+	s.uncredit()
 	if r.flags()&flagInline != 0 {
 		return
 	}
@@ -73,6 +73,13 @@ func (l *link) unsend(s *Session, r *record) {
 		l.emptied(e)
 		l.fed()
 	}
+}
+
+// uncredit gives a credit back that was not used, to whoever waits for one. The caller
+// holds mu.
+func (s *Session) uncredit() {
+	s.credit++
+	s.l.notifyOne(s.sendable)
 }
 
 // sealLocked writes what p holds into r and lets go of p. The caller holds mu.
@@ -113,6 +120,9 @@ func (s *Session) takeCredit(ctx context.Context) error {
 				l.notifyOne(s.sendable)
 			}
 			return nil
+		}
+		if err != nil {
+			l.notifyOne(s.sendable) // one is told of an end, and passes it on
 		}
 		l.mu.Unlock()
 		if err != nil {

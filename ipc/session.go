@@ -175,11 +175,12 @@ func (s *Session) Recv(ctx context.Context) (*Message, error) {
 // next takes what waits; nil, nil when nothing does. The caller holds mu.
 func (s *Session) next() (*Message, error) {
 	if s.closed {
+		s.l.notifyOne(s.recv) // one is told of an end, and passes it on
 		return nil, s.over()
 	}
 	if s.queue.len() > 0 {
 		m := s.queue.pop()
-		if s.queue.len() > 0 {
+		if s.queue.len() > 0 || s.ended != nil {
 			s.l.notifyOne(s.recv)
 		}
 		if m.flags&flagStarved != 0 {
@@ -252,11 +253,12 @@ func (s *Session) end(why closing) {
 		s.l.forget(s)
 	}
 	s.wakeAll()
-	s.l.stir(s.out)
-	s.l.stir(s.wakes)
 }
 
+// wakeAll tells everybody that s is over on one side. The caller holds mu.
 func (s *Session) wakeAll() {
+	s.l.stir(s.out)
+	s.l.stir(s.wakes)
 	s.l.notify(s.recv)
 	s.l.notify(s.sendable)
 	for _, c := range s.calls {

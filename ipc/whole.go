@@ -75,7 +75,7 @@ func (s *Session) sendWhole(ctx context.Context, p *Parcel, flags uint8, correla
 	if err != nil {
 		_ = l.tell(frameForget, le.AppendUint32(nil, e.number))
 		l.mu.Lock()
-		s.credit++
+		s.uncredit()
 		l.mu.Unlock()
 	}
 	return err
@@ -89,12 +89,14 @@ type passage struct {
 	session uint32        // then: the session it goes to
 	mapped  chan struct{} // then: closed on arrival
 	state   int
+	passed  bool // it has been sealed and handed over, or could not be
 	number  uint32
 	size    int64
 	err     error
 }
 
-// States of a passage: sealing → mapped → posted, or sealing → failed.
+// States of a passage: sealing → mapped → posted, or sealing → failed. It may end before
+// it is posted (takeBack).
 const (
 	passageSealing = iota
 	passageMapped
@@ -107,22 +109,30 @@ const (
 // mapped it.
 func (f *flow) passWhole() bool {
 	to, l := f.to, f.to.l
+	orphaned := f.orphaned()
 	l.mu.Lock()
-	if f.passage == nil && f.alive() {
+	pointless := f.pointless() || orphaned
+	if f.passage == nil && !pointless {
 		f.passage = &passage{flow: f, size: int64(f.held.from.seg.Size())}
 		go f.pass(f.passage)
 	}
 	p := f.passage
 	switch {
-	case !f.alive():
-		why := f.why()
+	case p != nil && !p.passed: // pass is at work on held
 		l.mu.Unlock()
-		f.abandon(why)
 		return false
-	case p.state == passageFailed:
+	case p != nil && p.state == passageFailed:
 		l.mu.Unlock()
-		f.abandon(closing{closePeer, p.err.Error()})
+		f.passage = nil
+		f.abandon(closing{closePeer, clip(p.err.Error(), maxInline)})
 		return false
+	case pointless:
+		l.mu.Unlock()
+		f.passage = nil
+		if p != nil {
+			l.host.(*member).takeBack(p)
+		}
+		return f.waste()
 	case p.state != passageMapped || to.credit == 0:
 		l.mu.Unlock()
 		return false
@@ -138,20 +148,20 @@ func (f *flow) passWhole() bool {
 	return true
 }
 
-// pass seals the segment of held and gives it to the receiver.
+// pass seals the segment of held and gives it to the receiver. Until it is through held
+// stays, whatever ends.
 func (f *flow) pass(p *passage) {
 	err := f.sealed()
 	if err == nil {
 		err = f.to.l.host.(*member).receive(p, f)
 	}
-	if err == nil {
-		return
-	}
 	l := f.to.l
 	l.mu.Lock()
-	p.state, p.err = passageFailed, err
+	defer l.mu.Unlock()
+	if p.passed = true; err != nil {
+		p.state, p.err = passageFailed, err
+	}
 	l.stir(f)
-	l.mu.Unlock()
 }
 
 // sealed makes the segment immutable, or at least closed to new writers when both
