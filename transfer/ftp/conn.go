@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -166,15 +166,15 @@ func (c *conn) simple(ctx context.Context, what string, words ...string) error {
 	return err
 }
 
-// errMissing says that there is no such file.
-var errMissing = errors.New("no such file")
+// Home is where the server started us.
+func (c *conn) Home() string { return c.home }
 
-// size is the length of a file. FTP has one code for "missing" and "forbidden";
+// Size is the length of a file. FTP has one code for "missing" and "forbidden";
 // who may write a directory can look into it, so it is taken for missing.
-func (c *conn) size(ctx context.Context, name string) (int64, error) {
+func (c *conn) Size(ctx context.Context, name string) (int64, error) {
 	a, err := c.cmd(ctx, "tell a file's size", 213, "SIZE", name)
 	if is(err, 550, 450) {
-		return 0, errMissing
+		return 0, fmt.Errorf("%w: %s", fs.ErrNotExist, name)
 	}
 	if err != nil {
 		return 0, err
@@ -182,49 +182,34 @@ func (c *conn) size(ctx context.Context, name string) (int64, error) {
 	return parseSize(a.text())
 }
 
-// enter changes into a directory, which says whether it exists.
-func (c *conn) enter(ctx context.Context, dir string) error {
+// Enter changes into a directory, which says whether it exists.
+func (c *conn) Enter(ctx context.Context, dir string) error {
 	_, err := c.cmd(ctx, "enter "+strconv.Quote(dir), 250, "CWD", dir)
 	return err
 }
 
-// mkdirs makes the directories between base, which has to exist, and dir. It
-// reports whether dir is new.
-func (c *conn) mkdirs(ctx context.Context, base, dir string) (made bool, err error) {
-	if dir == base {
-		return false, nil
-	}
-	if parent := path.Dir(dir); len(parent) > len(base) {
-		if _, err := c.mkdirs(ctx, base, parent); err != nil {
-			return false, err
-		}
-	}
-	_, err = c.cmd(ctx, "make the directory "+strconv.Quote(dir), 257, "MKD", dir)
-	if err == nil {
-		return true, nil
-	}
-	if is(err, 550, 521) && c.enter(ctx, dir) == nil {
-		return false, nil
-	}
-	return false, err
+// MakeDir makes a directory.
+func (c *conn) MakeDir(ctx context.Context, dir string) error {
+	_, err := c.cmd(ctx, "make the directory "+strconv.Quote(dir), 257, "MKD", dir)
+	return err
 }
 
-// remove deletes a file, or finds that it is gone.
-func (c *conn) remove(ctx context.Context, name string) error {
+// Remove deletes a file, or finds that it is gone.
+func (c *conn) Remove(ctx context.Context, name string) error {
 	_, err := c.cmd(ctx, "remove "+strconv.Quote(name), 250, "DELE", name)
 	if !is(err, 550, 450) {
 		return err
 	}
-	if _, gone := c.size(ctx, name); errors.Is(gone, errMissing) {
+	if _, gone := c.Size(ctx, name); errors.Is(gone, fs.ErrNotExist) {
 		return nil
 	}
 	return err
 }
 
-// rmdir removes an empty directory, or finds that it is gone.
-func (c *conn) rmdir(ctx context.Context, name string) error {
+// RemoveDir removes an empty directory, or finds that it is gone.
+func (c *conn) RemoveDir(ctx context.Context, name string) error {
 	_, err := c.cmd(ctx, "remove "+strconv.Quote(name), 250, "RMD", name)
-	if is(err, 550, 450) && c.enter(ctx, name) != nil && !c.broken {
+	if is(err, 550, 450) && c.Enter(ctx, name) != nil && !c.broken {
 		return nil
 	}
 	return err

@@ -38,18 +38,13 @@ func (b *Backend) ReadAt(ctx context.Context, o transfer.Object, h transfer.Hand
 }
 
 // current is the name the object has just now, with its size.
-func (b *Backend) current(ctx context.Context, c *conn, o transfer.Object, h transfer.Handle) (string, int64, error) {
-	p, err := b.place(c, o, h)
-	if err != nil {
-		return "", 0, err
-	}
-	for _, name := range []string{p.Part, p.Final} {
-		n, err := c.size(ctx, name)
-		if !errors.Is(err, errMissing) {
-			return name, n, err
-		}
-	}
-	return "", 0, transfer.ErrGone
+func (b *Backend) current(ctx context.Context, c *conn, o transfer.Object, h transfer.Handle) (name string, size int64, err error) {
+	err = b.tree.Current(c, o, h, func(n string) (err error) {
+		name = n
+		size, err = c.Size(ctx, n)
+		return err
+	})
+	return name, size, err
 }
 
 // readBack is one RETR.

@@ -2,7 +2,6 @@ package ftp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -14,72 +13,36 @@ import (
 // What the server holds beyond is overwritten; a file that is longer than the
 // object can ever be isn't ours and starts anew.
 func (b *Backend) Open(ctx context.Context, o transfer.Object, h transfer.Handle, limit int64) (transfer.Upload, error) {
-	if h == "" {
-		return nil, transfer.ErrGone
-	}
-	u := &upload{b: b, ctx: ctx, object: o}
-	if _, fresh := b.fresh.LoadAndDelete(h); fresh {
-		p, err := b.path.Within(string(h), o)
-		u.place = p
-		return u, err
-	}
-	err := b.with(ctx, func(c *conn) (err error) {
-		if u.place, err = b.place(c, o, h); err != nil {
+	r, fresh, err := b.tree.Recall(o, h)
+	if err == nil && !fresh {
+		err = b.with(ctx, func(c *conn) (err error) {
+			r, err = b.tree.Find(ctx, c, o, h)
 			return err
-		}
-		return u.locate(c, limit)
-	})
+		})
+	}
 	if err != nil {
 		return nil, err
+	}
+	u := &upload{b: b, ctx: ctx, object: o, Remains: r, start: min(r.Length, limit), longer: r.Length}
+	if r.Committed {
+		u.start = o.Size
 	}
 	u.at = u.start
 	return u, nil
 }
 
-// locate finds where to go on.
-func (u *upload) locate(c *conn, limit int64) error {
-	n, err := peer.Agree(u.ctx, func(ctx context.Context) (int64, error) { return c.size(ctx, u.place.Part) })
-	switch {
-	case errors.Is(err, errMissing):
-		return u.missing(c)
-	case err != nil:
-		return err
-	}
-	if n <= u.object.Size { // a longer one can't be ours: it counts as missing
-		u.exists = true
-		u.start, u.longer = min(n, limit), n
-	}
-	return nil
-}
-
-// missing tells a finished object from one that was begun but never written, and
-// both from one that is gone.
-func (u *upload) missing(c *conn) error {
-	err := c.finished(u.ctx, u.place, u.object)
-	if err == nil {
-		u.start, u.committed = u.object.Size, true
-		return nil
-	}
-	if errors.Is(err, transfer.ErrGone) && u.place.Own && c.enter(u.ctx, u.place.Dir()) == nil {
-		return nil
-	}
-	return err
-}
-
 // upload is one STOR, from the first Write to Close.
 type upload struct {
-	b         *Backend
-	ctx       context.Context
-	object    transfer.Object
-	place     peer.Place
-	start     int64
-	at        int64 // where the next byte goes
-	longer    int64 // the file's length before: overwriting doesn't shorten it
-	exists    bool  // the temporary file
-	committed bool
-	data      *data
-	release   func()
-	failed    error
+	peer.Remains
+	b       *Backend
+	ctx     context.Context
+	object  transfer.Object
+	start   int64
+	at      int64 // where the next byte goes
+	longer  int64 // the file's length before: overwriting doesn't shorten it
+	data    *data
+	release func()
+	failed  error
 }
 
 func (u *upload) Offset() int64 { return u.start }
@@ -114,8 +77,8 @@ func (u *upload) connect() error {
 	if err != nil {
 		return err
 	}
-	u.b.whole.Delete(transfer.Handle(u.place.Part))
-	d, err := c.stream(u.ctx, "store the file", u.start, "STOR", u.place.Part)
+	u.b.tree.Touch(u.Place.Part)
+	d, err := c.stream(u.ctx, "store the file", u.start, "STOR", u.Place.Part)
 	if err != nil {
 		u.b.put(c)
 		return err
@@ -123,7 +86,7 @@ func (u *upload) connect() error {
 	if u.start == 0 {
 		u.longer = 0
 	}
-	u.data, u.release, u.exists = d, d.guard(u.ctx), true
+	u.data, u.release, u.Exists = d, d.guard(u.ctx), true
 	return nil
 }
 
@@ -152,7 +115,7 @@ func (u *upload) Close() error {
 	if u.failed != nil {
 		return u.failed
 	}
-	if u.data == nil && !u.exists && !u.committed {
+	if u.data == nil && !u.Exists && !u.Committed {
 		if err := u.connect(); err != nil { // an empty file is a file too
 			return u.fail(err)
 		}
@@ -164,16 +127,14 @@ func (u *upload) Close() error {
 	if err := u.data.finish(u.ctx); err != nil {
 		return u.fail(err)
 	}
-	n, err := u.data.conn.size(u.ctx, u.place.Part)
+	n, err := u.data.conn.Size(u.ctx, u.Place.Part)
 	if want := max(u.at, u.longer); err == nil && n != want {
 		err = fmt.Errorf("the ftp server kept %d of %d bytes; the rest is sent again", n, want)
 	}
 	if err != nil {
 		return u.fail(err)
 	}
-	if n == u.object.Size {
-		u.b.whole.Store(transfer.Handle(u.place.Part), nil)
-	}
+	u.b.tree.Holds(u.Place.Part, n)
 	u.letGo()
 	u.failed = io.ErrClosedPipe
 	return nil

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"path"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -124,16 +123,11 @@ func (c *conn) alive(ctx context.Context) bool {
 	return err == nil
 }
 
-// dir is a configured directory as an absolute path.
-func (c *conn) dir(configured string) string {
-	if path.IsAbs(configured) {
-		return path.Clean(configured)
-	}
-	return path.Join(c.home, configured)
-}
+// Home is where the server started us.
+func (c *conn) Home() string { return c.home }
 
-// size is the length of a file; fs.ErrNotExist when there is none.
-func (c *conn) size(name string) (int64, error) {
+// Size is the length of a file; fs.ErrNotExist when there is none.
+func (c *conn) Size(_ context.Context, name string) (int64, error) {
 	st, err := c.sftp.Stat(name)
 	if err != nil {
 		return 0, err
@@ -149,45 +143,27 @@ func (c *conn) taken(name string) bool {
 	return err == nil
 }
 
-func (c *conn) isDir(name string) error {
-	st, err := c.sftp.Stat(name)
+// Enter asks whether a directory exists.
+func (c *conn) Enter(_ context.Context, dir string) error {
+	st, err := c.sftp.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !st.IsDir() {
-		return fmt.Errorf("%w: the sftp server has no directory %q", transfer.ErrPermanent, name)
+		return fmt.Errorf("%w: the sftp server has no directory %q", transfer.ErrPermanent, dir)
 	}
 	return err
 }
 
-// mkdirs makes the directories between base, which has to exist, and dir. It
-// reports whether dir is new.
-func (c *conn) mkdirs(base, dir string) (made bool, err error) {
-	if dir == base {
-		return false, nil
+// MakeDir makes a directory.
+func (c *conn) MakeDir(_ context.Context, dir string) error {
+	if err := c.sftp.Mkdir(dir); err != nil {
+		return fmt.Errorf("making the directory %q: %w", dir, err)
 	}
-	if parent := path.Dir(dir); len(parent) > len(base) {
-		if _, err := c.mkdirs(base, parent); err != nil {
-			return false, err
-		}
-	}
-	err = c.sftp.Mkdir(dir)
-	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, fs.ErrNotExist):
-		return false, c.isDir(path.Dir(dir))
-	case c.isDir(dir) == nil:
-		return false, nil
-	}
-	return false, fmt.Errorf("making the directory %q: %w", dir, err)
+	return nil
 }
 
-// finished answers nil if the object has its final name, and ErrGone otherwise.
-func (c *conn) finished(p peer.Place, o transfer.Object) error {
-	n, err := c.size(p.Final)
-	if err == nil && n == o.Size {
-		return nil
-	}
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: the sftp server has no %q", transfer.ErrGone, path.Base(p.Part))
-	}
-	return err
+// Remove deletes a file, or finds that it is gone.
+func (c *conn) Remove(_ context.Context, name string) error { return missing(c.sftp.Remove(name)) }
+
+// RemoveDir removes an empty directory, or finds that it is gone.
+func (c *conn) RemoveDir(_ context.Context, dir string) error {
+	return missing(c.sftp.RemoveDirectory(dir))
 }

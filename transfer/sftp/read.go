@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strings"
 
 	"github.com/pkg/sftp"
@@ -40,18 +39,12 @@ func (b *Backend) ReadAt(ctx context.Context, o transfer.Object, h transfer.Hand
 }
 
 // openCurrent opens the object under the name it has just now.
-func (b *Backend) openCurrent(c *conn, o transfer.Object, h transfer.Handle) (*sftp.File, error) {
-	p, err := b.place(c, o, h)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range []string{p.Part, p.Final} {
-		f, err := c.sftp.Open(name)
-		if !errors.Is(err, fs.ErrNotExist) {
-			return f, err
-		}
-	}
-	return nil, transfer.ErrGone
+func (b *Backend) openCurrent(c *conn, o transfer.Object, h transfer.Handle) (f *sftp.File, err error) {
+	err = b.tree.Current(c, o, h, func(name string) (err error) {
+		f, err = c.sftp.Open(name)
+		return err
+	})
+	return f, err
 }
 
 // readBack reads in large pieces.

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"path"
-	"sync"
 	"time"
 
 	"berth/transfer"
@@ -45,12 +43,10 @@ type Config struct {
 // Backend is a [transfer.Backend]; it is also a Reader, Linker and Prober. It is
 // safe for concurrent use and keeps idle connections until Close.
 type Backend struct {
-	cfg   Config
-	path  peer.Template
-	link  peer.Template
-	fresh sync.Map // transfer.Handle to nothing: begun, and nobody wrote since
-	whole sync.Map // name of a temporary file to its length at a clean Close
-	idle  peer.Pool[*conn]
+	cfg  Config
+	tree *peer.Tree
+	link peer.Template
+	idle peer.Pool[*conn]
 }
 
 const defaultPatience = 2 * time.Minute
@@ -66,19 +62,15 @@ func New(cfg Config) (*Backend, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = defaultPatience
 	}
-	b := &Backend{cfg: cfg, path: peer.Template(cfg.Path), link: peer.Template(cfg.Link)}
-	if b.path == "" {
-		b.path = peer.DefaultPath
+	tree, err := peer.NewTree("sftp", cfg.Dir, peer.Template(cfg.Path), cfg.Overwrite)
+	link := peer.Template(cfg.Link)
+	if err == nil && link != "" {
+		err = link.Check()
 	}
-	for _, t := range []peer.Template{b.path, b.link} {
-		if t == "" {
-			continue
-		}
-		if err := t.Check(); err != nil {
-			return nil, fmt.Errorf("sftp destination: %w", err)
-		}
+	if err != nil {
+		return nil, fmt.Errorf("sftp destination: %w", err)
 	}
-	return b, nil
+	return &Backend{cfg: cfg, tree: tree, link: link}, nil
 }
 
 // Close drops idle connections. Uploads that are under way go on.
@@ -86,19 +78,7 @@ func (b *Backend) Close() error { return b.idle.Close() }
 
 // get answers a connection that is logged in: the last one used, or a new one.
 func (b *Backend) get(ctx context.Context) (*conn, error) {
-	for {
-		c, stale, ok := b.idle.Get()
-		if !ok {
-			return b.login(ctx)
-		}
-		if !stale || c.alive(ctx) {
-			return c, nil
-		}
-		c.Close()
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-	}
+	return b.idle.Take(ctx, func(c *conn) bool { return c.alive(ctx) }, b.login)
 }
 
 // put keeps a connection for later, unless it is of no more use.
@@ -122,94 +102,38 @@ func (b *Backend) with(ctx context.Context, f func(*conn) error) error {
 	return c.explain(ctx, f(c))
 }
 
-// place is where o goes on this server, as absolute paths.
-func (b *Backend) place(c *conn, o transfer.Object, h transfer.Handle) (peer.Place, error) {
-	if h != "" {
-		return b.path.Within(string(h), o)
-	}
-	return b.path.Place(c.dir(b.cfg.Dir), o)
-}
-
 // Begin makes the object's directory. The handle is the temporary name.
 func (b *Backend) Begin(ctx context.Context, o transfer.Object) (h transfer.Handle, err error) {
-	err = b.with(ctx, func(c *conn) error {
-		p, err := b.place(c, o, "")
-		if err != nil {
-			return err
-		}
-		h = transfer.Handle(p.Part)
-		made, err := c.mkdirs(c.dir(b.cfg.Dir), p.Dir())
-		if err != nil {
-			return err
-		}
-		if made && p.Own { // nobody can have been here before
-			b.fresh.Store(h, nil)
-			return nil
-		}
-		return b.again(c, o, p)
+	err = b.with(ctx, func(c *conn) (err error) {
+		h, err = b.tree.Begin(ctx, c, o)
+		return err
 	})
 	return h, err
-}
-
-// again begins where something may be left. What an earlier Begin of the same
-// object left is overwritten; somebody else's finished file is not.
-func (b *Backend) again(c *conn, o transfer.Object, p peer.Place) error {
-	n, err := c.size(p.Final)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		b.fresh.Store(transfer.Handle(p.Part), nil)
-		return nil
-	case err != nil:
-		return err
-	case p.Own && n == o.Size: // ours, finished, its acknowledgement lost
-		return nil
-	case b.cfg.Overwrite:
-		b.fresh.Store(transfer.Handle(p.Part), nil)
-		return nil
-	}
-	return exists(p)
-}
-
-func exists(p peer.Place) error {
-	return fmt.Errorf("%w: the sftp server has a file %q already", transfer.ErrExists, path.Base(p.Final))
 }
 
 // Commit gives the complete object its final name. OpenSSH refuses to take a name
 // that is in use; others are asked first, which leaves a moment for others.
 func (b *Backend) Commit(ctx context.Context, o transfer.Object, h transfer.Handle) error {
-	return b.with(ctx, func(c *conn) error {
-		p, err := b.place(c, o, h)
-		if err != nil {
-			return err
-		}
-		if !b.acknowledged(p.Part, o.Size) {
-			n, err := c.size(p.Part)
-			if errors.Is(err, fs.ErrNotExist) {
-				return c.finished(p, o)
-			}
-			if err == nil && n != o.Size {
-				err = fmt.Errorf("the sftp server holds %d of %d bytes: it isn't complete yet", n, o.Size)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		b.whole.Delete(p.Part)
-		if b.cfg.Overwrite {
-			return c.replace(p)
-		}
-		return c.rename(p)
-	})
+	return b.with(ctx, func(c *conn) error { return b.tree.Commit(ctx, c, o, h) })
 }
 
-// rename takes a name that is free.
-func (c *conn) rename(p peer.Place) error {
+// Abort removes what is on the server, except for a finished file in a directory
+// shared with others.
+func (b *Backend) Abort(ctx context.Context, o transfer.Object, h transfer.Handle) error {
+	return b.with(ctx, func(c *conn) error { return b.tree.Abort(ctx, c, o, h) })
+}
+
+// Rename takes a name that is free, or any.
+func (c *conn) Rename(_ context.Context, p peer.Place, overwrite bool) error {
+	if overwrite {
+		return c.replace(p)
+	}
 	if !c.openSSH && c.taken(p.Final) {
-		return exists(p)
+		return p.Taken("sftp")
 	}
 	err := c.sftp.Rename(p.Part, p.Final)
 	if err != nil && c.taken(p.Final) {
-		return exists(p)
+		return p.Taken("sftp")
 	}
 	return lost(err)
 }
@@ -233,27 +157,6 @@ func (c *conn) replace(p peer.Place) error {
 	return lost(c.sftp.Rename(p.Part, p.Final))
 }
 
-// Abort removes the temporary file and, where the object has a directory of its
-// own, the finished one too. In a directory shared with others a finished file
-// stays: nobody can tell whose it is.
-func (b *Backend) Abort(ctx context.Context, o transfer.Object, h transfer.Handle) error {
-	return b.with(ctx, func(c *conn) error {
-		p, err := b.place(c, o, h)
-		if err != nil {
-			return nil // never begun under such a name
-		}
-		b.fresh.Delete(transfer.Handle(p.Part))
-		b.whole.Delete(p.Part)
-		if err := missing(c.sftp.Remove(p.Part)); err != nil || !p.Own {
-			return err
-		}
-		if err := missing(c.sftp.Remove(p.Final)); err != nil {
-			return err
-		}
-		return missing(c.sftp.RemoveDirectory(p.Dir()))
-	})
-}
-
 // missing turns "there is none" into success.
 func missing(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
@@ -267,5 +170,5 @@ func (b *Backend) Link(o transfer.Object, _ transfer.Handle) (string, bool) { re
 
 // Probe logs in and looks whether the directory is there.
 func (b *Backend) Probe(ctx context.Context) error {
-	return b.with(ctx, func(c *conn) error { return c.isDir(c.dir(b.cfg.Dir)) })
+	return b.with(ctx, func(c *conn) error { return b.tree.Probe(ctx, c) })
 }

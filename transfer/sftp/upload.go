@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"time"
 
@@ -17,21 +16,15 @@ import (
 
 // Open answers an upload at the server's offset or at limit, whichever is less.
 func (b *Backend) Open(ctx context.Context, o transfer.Object, h transfer.Handle, limit int64) (transfer.Upload, error) {
-	if h == "" {
-		return nil, transfer.ErrGone
-	}
-	u := &upload{b: b, ctx: ctx, object: o}
-	if _, fresh := b.fresh.LoadAndDelete(h); fresh {
-		p, err := b.path.Within(string(h), o)
-		u.place = p
-		return u, err
-	}
-	err := b.with(ctx, func(c *conn) (err error) {
-		if u.place, err = b.place(c, o, h); err != nil {
+	r, fresh, err := b.tree.Recall(o, h)
+	u := &upload{b: b, ctx: ctx, object: o, Remains: r}
+	if err == nil && !fresh {
+		err = b.with(ctx, func(c *conn) (err error) {
+			u.Remains, err = b.tree.Find(ctx, c, o, h)
+			u.start = u.safe(c, limit)
 			return err
-		}
-		return u.locate(c, limit)
-	})
+		})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -39,56 +32,29 @@ func (b *Backend) Open(ctx context.Context, o transfer.Object, h transfer.Handle
 	return u, nil
 }
 
-// locate finds where to go on. OpenSSH writes requests in the order they were
-// sent in, and so do we: the length of its file is what it holds. A server that
-// writes several at a time may have left holes in the last of them, unless it
-// acknowledged them all.
-func (u *upload) locate(c *conn, limit int64) error {
-	n, err := peer.Agree(u.ctx, func(context.Context) (int64, error) { return c.size(u.place.Part) })
-	if errors.Is(err, fs.ErrNotExist) {
-		return u.missing(c)
-	}
-	if err != nil {
-		return err
-	}
-	u.exists = n <= u.object.Size
+// safe is where to go on. OpenSSH writes requests in the order they were sent in, and
+// so do we: the length of its file is what it holds. A server that writes several at
+// a time may have left holes in the last of them, unless it acknowledged them all.
+func (u *upload) safe(c *conn, limit int64) int64 {
 	switch {
-	case !u.exists: // can't be ours: it counts as missing
-		u.start = 0
-	case c.openSSH || u.b.acknowledged(u.place.Part, n):
-		u.start = min(n, limit)
-	default:
-		u.start = max(0, min(n-inFlight*smallPacket, limit))
+	case u.Committed:
+		return u.object.Size
+	case c.openSSH || u.b.tree.Held(u.Place.Part, u.Length):
+		return min(u.Length, limit)
 	}
-	return nil
-}
-
-// missing tells a finished object from one that was begun but never written, and
-// both from one that is gone.
-func (u *upload) missing(c *conn) error {
-	err := c.finished(u.place, u.object)
-	if err == nil {
-		u.start, u.committed = u.object.Size, true
-		return nil
-	}
-	if errors.Is(err, transfer.ErrGone) && u.place.Own && c.isDir(u.place.Dir()) == nil {
-		return nil
-	}
-	return err
+	return max(0, min(u.Length-inFlight*smallPacket, limit))
 }
 
 // upload is one open file, from the first Write to Close.
 type upload struct {
-	b         *Backend
-	ctx       context.Context
-	object    transfer.Object
-	place     peer.Place
-	start     int64
-	at        int64 // where the next byte goes
-	exists    bool  // the temporary file
-	committed bool
-	stream    *stream
-	failed    error
+	peer.Remains
+	b      *Backend
+	ctx    context.Context
+	object transfer.Object
+	start  int64
+	at     int64 // where the next byte goes
+	stream *stream
+	failed error
 }
 
 // stream feeds an open file by requests that overlap, in order.
@@ -148,9 +114,9 @@ func (u *upload) connect() error {
 		u.b.put(c)
 		return err
 	}
-	u.b.whole.Delete(u.place.Part)
+	u.b.tree.Touch(u.Place.Part)
 	r, w := io.Pipe()
-	u.exists = true
+	u.Exists = true
 	s := &stream{
 		conn: c, file: f, body: w, ended: make(chan error, 1),
 		silence: time.AfterFunc(c.patience, func() { c.Close() }),
@@ -170,7 +136,7 @@ func (u *upload) openFile(c *conn) (*sftp.File, error) {
 	if u.start == 0 {
 		flags |= os.O_TRUNC
 	}
-	f, err := c.sftp.OpenFile(u.place.Part, flags)
+	f, err := c.sftp.OpenFile(u.Place.Part, flags)
 	if err != nil {
 		return nil, fmt.Errorf("opening the file: %w", err)
 	}
@@ -214,7 +180,7 @@ func (u *upload) Close() error {
 	if u.failed != nil {
 		return u.failed
 	}
-	if u.stream == nil && !u.exists && !u.committed {
+	if u.stream == nil && !u.Exists && !u.Committed {
 		if err := u.connect(); err != nil { // an empty file is a file too
 			return u.fail(err)
 		}
@@ -230,17 +196,10 @@ func (u *upload) Close() error {
 	}
 	u.stream = nil
 	s.stop()
-	u.b.whole.Store(u.place.Part, u.at)
+	u.b.tree.Holds(u.Place.Part, u.at)
 	u.b.put(s.conn)
 	u.failed = io.ErrClosedPipe
 	return nil
-}
-
-// acknowledged reports whether the server has said, to this process, that it
-// holds every one of the first n bytes.
-func (b *Backend) acknowledged(part string, n int64) bool {
-	at, ok := b.whole.Load(part)
-	return ok && at.(int64) == n
 }
 
 func (u *upload) settle(s *stream) error {

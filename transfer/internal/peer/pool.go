@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -39,6 +40,23 @@ func (p *Pool[C]) Get() (c C, stale, ok bool) {
 	e := p.idle[n]
 	p.idle = p.idle[:n]
 	return e.conn, time.Since(e.used) > untested, true
+}
+
+// Take answers a connection in good order: the last one used, or what dial makes.
+func (p *Pool[C]) Take(ctx context.Context, alive func(C) bool, dial func(context.Context) (C, error)) (C, error) {
+	for {
+		c, stale, ok := p.Get()
+		if !ok {
+			return dial(ctx)
+		}
+		if !stale || alive(c) {
+			return c, nil
+		}
+		_ = c.Close() // it is dead already
+		if ctx.Err() != nil {
+			return c, ctx.Err()
+		}
+	}
 }
 
 // Put keeps a connection in good order; those idle for long are closed, and so is
