@@ -14,10 +14,11 @@ func (e *Engine) enter(m *member, name string, need int64) error {
 		if o == nil || err != nil {
 			return err
 		}
-		if o.holder != nil && patience == nil {
-			t := time.NewTimer(nameTimeout)
-			defer t.Stop()
-			patience = t.C
+		switch {
+		case o.holder == nil: // the next one gets as long
+			patience = nil
+		case patience == nil:
+			patience = time.After(nameTimeout)
 		}
 		if m.ahead == nil { // for the first time
 			defer e.wait()()

@@ -24,6 +24,9 @@ func (s *Session) Call(ctx context.Context, p *Parcel) (*Message, error) {
 	l := s.l
 	l.mu.Lock()
 	c := s.newCall()
+	if s.pending >= l.window { // the reply takes a credit as well
+		s.creditTaken()
+	}
 	l.mu.Unlock()
 	err := s.send(ctx, p, flagRequest, c.correlation)
 	if err == nil {

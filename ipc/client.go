@@ -145,8 +145,9 @@ func newClient(conn conn, pid int, h hello, f frame) (*Client, error) {
 		closeSegments(dir, lane)
 		return nil, err
 	}
-	roster := newRoster(dir, func(seen uint32) { _ = conn.write(frameWatch, le.AppendUint32(nil, seen)) })
-	c := &Client{name: h.name, roster: roster, handlers: map[string]Handler{}, trusting: map[string]bool{}, served: make(chan struct{})}
+	c := &Client{name: h.name, handlers: map[string]Handler{}, trusting: map[string]bool{}, served: make(chan struct{})}
+	roster := newRoster(dir, func(seen uint32) { _ = c.link.tell(frameWatch, le.AppendUint32(nil, seen)) })
+	c.roster = roster
 	c.link, err = newLink(linkConfig{
 		peer: "the engine", pid: pid, companion: true, slots: w.slots, unit: int(w.unit), window: int(w.window),
 		largest: int(w.largest), whole: int(w.whole), lane: lane, events: eventsFrom(f.handles), noSpin: h.noSpin, conn: &attentiveConn{conn, roster.heard}, host: c,

@@ -36,7 +36,7 @@ func newUnixConn(c *net.UnixConn) (*unixConn, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	u := &unixConn{c: c, raw: raw, oob: make([]byte, unix.CmsgSpace(maxHandles*4))}
-	u.outbox = newOutbox(u)
+	u.outbox = newOutbox(u, func() { _ = c.Close() })
 	u.sendNow = func(fd uintptr) { u.now.step(fd) }
 	return u, nil
 }

@@ -37,7 +37,7 @@ type pipeConn struct {
 
 func newPipeConn(f *os.File, target windows.Handle) *pipeConn {
 	p := &pipeConn{f: f, engine: target != 0, target: target}
-	p.outbox = newOutbox(p)
+	p.outbox = newOutbox(p, func() { _ = f.Close() })
 	return p
 }
 

@@ -256,6 +256,9 @@ func (m *Message) takeWhole(l *link) error {
 		return fmt.Errorf("segment %d can't be passed whole: offset %d, %d bytes, %d leases", f.number, m.loc.offset, len(m.data), f.leases)
 	}
 	f.forgotten = true
+	if m, ok := l.host.(*member); ok && l.theirsAllForgotten() {
+		m.e.wg.Go(m.gaveAll)
+	}
 	return nil
 }
 

@@ -38,7 +38,7 @@ func (m *member) enlist(half uint32, seg *shm.Segment) (uint32, bool) {
 		}
 		return m.next, !m.left
 	}
-	m.growing = false // it may ask again as soon as it has read the frame
+	m.growing, m.bereft = false, false // it may ask again as soon as it has read the frame
 	m.link.mu.Lock()
 	defer m.link.mu.Unlock()
 	if m.link.err != nil {
@@ -180,9 +180,14 @@ func (m *member) forget(body []byte) error {
 		return fmt.Errorf("forgets segment %d, which is none of its own", number)
 	}
 	f.forgotten = true
-	if size := int64(f.seg.Size()); size > floorSize && !m.growing && l.theirsAllForgotten() {
+	size := int64(f.seg.Size())
+	switch {
+	case size <= floorSize || m.growing:
+	case l.theirsAllForgotten():
 		m.growing = true
 		f.dropped = func() { m.e.wg.Go(func() { m.exchange(outgoing, size) }) }
+	default:
+		m.bereft = true
 	}
 	l.dropForeign(f)
 	return nil

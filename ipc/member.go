@@ -44,6 +44,7 @@ type member struct {
 	leaving  map[uint32]int64        // sizes of incoming extents that the companion shall unmap
 	swapping uint32                  // the one of those whose place a floor takes
 	growing  bool                    // it is getting an outgoing extent
+	bereft   bool                    // it gave one back; if what it has left was sent whole, a floor is due
 }
 
 // arrival is a frame or the end of the control stream.

@@ -39,6 +39,9 @@ type carrier interface {
 // the only one that the writer serves.
 type outbox struct {
 	via carrier
+	// sever ends the stream when something could not be sent that nobody hears of: its
+	// reader takes the link down then. It is called without locks.
+	sever func()
 
 	mu    sync.Mutex // never held while waiting
 	queue []letter
@@ -48,8 +51,8 @@ type outbox struct {
 	bell  [frameHead]byte
 }
 
-func newOutbox(via carrier) *outbox {
-	return &outbox{via: via, bell: encodeHead(frameDoorbell, 0, 0)}
+func newOutbox(via carrier, sever func()) *outbox {
+	return &outbox{via: via, sever: sever, bell: encodeHead(frameDoorbell, 0, 0)}
 }
 
 // post sends l, or keeps it until there is room.
@@ -95,10 +98,14 @@ func (o *outbox) hint(kind uint8) {
 	}
 	if o.idle == nil {
 		n, err := o.via.try(o.empty(kind), nil)
-		if o.err = err; err != nil || n == frameHead {
+		switch {
+		case err != nil: // the peer would never be told again
+			o.err = err
+			go o.sever()
 			return
-		}
-		if n > 0 {
+		case n == frameHead:
+			return
+		case n > 0:
 			o.queue = append(o.queue, letter{data: o.empty(kind)[n:]})
 			o.start()
 			return
@@ -135,6 +142,7 @@ func (o *outbox) deliver() {
 		l.finish(err == nil)
 		if err != nil {
 			o.shut(err)
+			o.sever()
 		}
 	}
 }

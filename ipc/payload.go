@@ -339,15 +339,21 @@ func (l *link) release(m *Message) {
 		}
 		l.dropForeign(m.from)
 	} else if s.taken++; s.taken >= (l.window+1)/2 {
-		if l.err == nil {
-			r := newRecord(kindCredit, 0, s.id, uint32(s.taken))
-			l.post(&r)
-		}
-		s.pending -= s.taken
-		s.taken = 0
+		s.creditTaken()
 	}
 	m.s, m.data, m.from = nil, nil, nil
 	l.messages = append(l.messages, m)
+}
+
+// creditTaken gives the peer the credits of inline messages back that have waited for
+// company. The caller holds mu.
+func (s *Session) creditTaken() {
+	if s.taken > 0 && s.l.err == nil {
+		r := newRecord(kindCredit, 0, s.id, uint32(s.taken))
+		s.l.post(&r)
+	}
+	s.pending -= s.taken
+	s.taken = 0
 }
 
 func (l *link) postRelease(loc location) {

@@ -195,6 +195,9 @@ func (s *Session) next() (*Message, error) {
 		s.l.notifyOne(s.recv)
 		return nil, s.ended.err(s)
 	}
+	if s.pending >= s.l.window {
+		s.creditTaken() // all that the peer may send is here, and more is wanted
+	}
 	return nil, nil
 }
 

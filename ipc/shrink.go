@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"fmt"
 	"time"
 
 	"berth/internal/shm"
@@ -168,9 +169,34 @@ func (m *member) exchange(half uint32, n int64) {
 	}
 	_, err := m.extent(half, floorSize)
 	m.e.made(m, floorSize, err == nil)
-	if err == nil {
+	if err != nil {
+		m.floorless(half, err)
+	}
+}
+
+// gaveAll is told when the last segment that a companion had was sent whole. If it gave
+// its last other one back before that was seen here, it still waits for its floor: the
+// control stream was faster than the ring.
+func (m *member) gaveAll() {
+	m.mu.Lock()
+	due := m.bereft && !m.growing
+	m.growing, m.bereft = m.growing || due, false
+	m.mu.Unlock()
+	if !due {
 		return
 	}
+	err := fmt.Errorf("%w: no %d bytes for a floor", ErrNoMemory, floorSize)
+	if m.e.chargeSoon(m, floorSize) {
+		_, err = m.extent(outgoing, floorSize)
+		m.e.made(m, floorSize, err == nil)
+	}
+	if err != nil {
+		m.floorless(outgoing, err)
+	}
+}
+
+// floorless tells a half that it has to do without a floor.
+func (m *member) floorless(half uint32, err error) {
 	m.e.log.Warn("no memory for the rest of a block", "name", m.name, "bytes", floorSize, "reason", err)
 	if half == incoming {
 		m.link.denied()

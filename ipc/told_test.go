@@ -109,3 +109,34 @@ func TestACreditThatIsGivenBackIsPassedOn(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestWhoKeepsMoreThanHalfAWindow: the credits of what was released wait for company;
+// when this side keeps the others and waits for one more, they must not.
+func TestWhoKeepsMoreThanHalfAWindow(t *testing.T) {
+	const messages = 10 // the window is 8
+	send := func(ctx context.Context, s *Session) {
+		for i := range messages {
+			if s.SendBytes(ctx, []byte{byte(i)}) != nil {
+				return
+			}
+		}
+		<-ctx.Done()
+	}
+	_, companion := heapPair(t, 8, testHost{send}, testHost{})
+	ctx := testContext(t)
+	s, err := companion.openSession(ctx, opening{address: "controller/x"}, Controller, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range messages {
+		m, err := s.Recv(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i < 3 {
+			m.Release()
+		} else {
+			defer m.Release()
+		}
+	}
+}

@@ -214,6 +214,8 @@ func (e *Engine) transfer(from, to *member, n int64) {
 	if e.members[to.name] == to {
 		to.bytes += n
 		e.used += n
+	} else {
+		e.roomMayBeFree()
 	}
 }
 

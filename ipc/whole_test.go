@@ -159,3 +159,54 @@ func TestASegmentThatIsReadIsNotPassed(t *testing.T) {
 		t.Fatalf("dropped for %q: %s", d.Kind, d.Reason)
 	}
 }
+
+// TestAFloorIsDueAfterTheLastSegment: short of memory, a companion gives its first extent
+// back while its only other one is on its way to another companion. The engine hears of
+// the first from the control stream, which may be faster than the ring.
+func TestAFloorIsDueAfterTheLastSegment(t *testing.T) {
+	if !shm.CanFreeze {
+		t.Skip("whole segments are not passed on this system")
+	}
+	e := testEngine(t, Options{Budget: 1 << 30})
+	a, b := testClient(t, e, "a"), testClient(t, e, "b")
+	b.Handle("digest", digest)
+	ctx := testContext(t)
+	s, err := a.Open(ctx, "b/digest", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Alloc(ctx, 5<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.takeCredit(ctx); err != nil { // else the link's mu is held
+		t.Fatal(err)
+	}
+	l, ext := a.link, p.ext
+	r := newRecord(kindMessage, flagWhole, s.id, 0)
+	r.setLocation(location{ext.number, ext.block[0].generation, 0, 5 << 20})
+	l.mem.remove(ext)
+	first := l.mem.extents[0]
+	l.pressed, first.idle = true, first.idle.Add(-pressedTime)
+	l.mu.Unlock()
+	_ = ext.seg.Close()
+	l.shrink()
+	waitFor(t, func() bool { return engineForgot(e, "a", first.number) })
+	if err := l.send(ctx, &r); err != nil {
+		t.Fatal(err)
+	}
+	q, err := a.Alloc(ctx, 5000) // from the floor
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Release()
+}
+
+func engineForgot(e *Engine, name string, number uint32) bool {
+	e.mu.Lock()
+	l := e.members[name].link
+	e.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.theirs[number] == nil
+}
