@@ -106,6 +106,7 @@ type link struct {
 	theirs      map[uint32]*foreign
 	passages    map[uint32]*passage // in the engine: whole segments passed to this companion
 	wanting     bool                // an extent was asked for
+	wanted      int                 // for a parcel of so many bytes
 	shrinking   bool                // shrinkTimer runs
 	pressed     bool                // memory was short; the first extent goes when it lies idle (shrink.go)
 	floored     bool                // that has happened

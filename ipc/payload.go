@@ -176,12 +176,12 @@ func (l *link) allocFor(ctx context.Context, n int, relayed bool) (*Parcel, erro
 	switch {
 	case p != nil:
 		return p, nil
+	case err != nil: // also when it was denied because the link is dead
+		return nil, err
 	case denied && whole:
 		return l.allocFor(ctx, n, false)
-	case denied:
-		return nil, fmt.Errorf("%w: %d bytes, and the engine has no more to give", ErrNoMemory, n)
 	}
-	return nil, err
+	return nil, fmt.Errorf("%w: %d bytes, and the engine has no more to give", ErrNoMemory, n)
 }
 
 func (l *link) giveUp(a *allocation) {
@@ -218,7 +218,7 @@ func (l *link) fed() {
 // grow asks for an extent, one at a time. The caller holds mu.
 func (l *link) grow(n int) {
 	if !l.wanting {
-		l.wanting = true
+		l.wanting, l.wanted = true, n
 		l.host.grow(l, n)
 	}
 }
@@ -241,15 +241,18 @@ func (l *link) grown(number uint32, seg *shm.Segment) {
 }
 
 // denied tells those who can never be served by what there is that no more will come.
+// Who waits for less than was asked for is asked for next.
 func (l *link) denied() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.wanting = false
-	kept := l.starving[:0]
+	kept, next := l.starving[:0], 0
 	for _, a := range l.starving {
 		switch {
 		case !a.whole && l.mem.couldHold(a.n):
 			kept = append(kept, a)
+		case a.n < l.wanted && l.err == nil:
+			kept, next = append(kept, a), max(next, a.n)
 		case a.flow != nil:
 			a.flow.to.hungry, a.flow.to.barren = false, true
 			l.stir(a.flow)
@@ -259,7 +262,9 @@ func (l *link) denied() {
 		}
 	}
 	clear(l.starving[len(kept):])
-	l.starving = kept
+	if l.starving, l.wanted = kept, 0; next > 0 {
+		l.grow(next)
+	}
 }
 
 // Message is what the other side sent. Its bytes are the sender's memory itself:

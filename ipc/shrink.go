@@ -99,7 +99,8 @@ func (l *link) exchanged() *extent {
 	}
 	e := l.mem.extents[0]
 	l.mem.remove(e)
-	l.wanting, l.pressed, l.floored = true, false, true
+	l.wanting, l.wanted = true, 0 // if there is no floor, there is nothing for anybody
+	l.pressed, l.floored = false, true
 	return e
 }
 

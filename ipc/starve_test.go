@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"testing"
+
+	"berth/internal/shm"
 )
 
 // TestMissingMemoryReachesBothCompanions: the one that could not send gets the error,
@@ -27,5 +29,48 @@ func TestMissingMemoryReachesBothCompanions(t *testing.T) {
 	}
 	if err := <-told; !errors.Is(err, ErrNoMemory) {
 		t.Errorf("the receiver got %v", err)
+	}
+}
+
+// askedHost notes what it is asked for.
+type askedHost struct {
+	testHost
+	asked chan int
+}
+
+func (h askedHost) grow(_ *link, n int) { h.asked <- n }
+
+// TestADeniedWishIsNobodyElses: that there is no room for a large parcel does not mean
+// that there is none for a small one.
+func TestADeniedWishIsNobodyElses(t *testing.T) {
+	host := askedHost{asked: make(chan int, 8)}
+	_, l := heapPair(t, 8, testHost{}, host)
+	l.mu.Lock()
+	l.mem.remove(l.mem.extents[0])
+	l.mu.Unlock()
+	ctx, large, small := testContext(t), make(chan error, 1), make(chan error, 1)
+	alloc := func(n int, result chan error) {
+		p, err := l.alloc(ctx, n)
+		if err == nil {
+			p.Release()
+		}
+		result <- err
+	}
+	go alloc(100_000, large)
+	if n := <-host.asked; n != 100_000 {
+		t.Fatalf("asked for %d bytes", n)
+	}
+	go alloc(5000, small)
+	waitFor(t, func() bool { return l.waiters.Load() == 2 })
+	l.denied()
+	if err := <-large; !errors.Is(err, ErrNoMemory) {
+		t.Errorf("the large one: %v", err)
+	}
+	if n := <-host.asked; n != 5000 {
+		t.Fatalf("asked for %d bytes then", n)
+	}
+	l.grown(9, shm.HeapSegment(floorSize))
+	if err := <-small; err != nil {
+		t.Errorf("the small one: %v", err)
 	}
 }
