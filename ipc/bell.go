@@ -15,7 +15,7 @@ type bell interface {
 }
 
 const (
-	spinTime  = 20 * time.Microsecond
+	spinTime  = 50 * time.Microsecond // what it takes to wake a peer whose processor sleeps
 	hitTime   = 50 * time.Microsecond // a wait this short would have been worth a spin
 	warmTime  = 10 * time.Millisecond // after this long in the kernel, wait for a doorbell
 	watchTime = time.Millisecond      // how long a hot lane may be without a leader

@@ -10,6 +10,9 @@ func (f *fifo[T]) len() int { return len(f.items) - f.head }
 
 func (f *fifo[T]) push(v T) { f.items = append(f.items, v) }
 
+// first is what pop will answer; there is one.
+func (f *fifo[T]) first() T { return f.items[f.head] }
+
 func (f *fifo[T]) pop() T {
 	var zero T
 	v := f.items[f.head]

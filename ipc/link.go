@@ -87,6 +87,7 @@ type link struct {
 	heat   int    // the leader spins while there is some
 	misses int    // spins in vain, less those that were not
 	cold   int    // short waits until there may be heat again
+	near   nearness
 	self   int32  // 1 when the leader is one of waiters
 	seen   uint64 // pumped, at the last look of the timer
 

@@ -215,12 +215,14 @@ func (e *extent) shorten(at, n int) {
 	}
 }
 
-// claimNext asks for the cache lines of the single unit that the next take will get.
-func (e *extent) claimNext(unit int) {
-	if e.single.len() > singles {
-		at := int(e.single.items[e.single.head]) * unit
-		shm.Claim(e.seg.Bytes()[at : at+unit])
+// upcoming is the memory of the single unit that the next take will get, if it is
+// known; whose it is then shall not be relied upon.
+func (e *extent) upcoming(unit int) []byte {
+	if e.single.len() <= singles {
+		return nil
 	}
+	at := int(e.single.items[e.single.head]) * unit
+	return e.seg.Bytes()[at : at+unit]
 }
 
 func (e *extent) flush() {

@@ -105,6 +105,9 @@ func (l *link) take(n int) *Parcel {
 	p := l.newParcel()
 	off := at * l.unit
 	p.ext, p.at, p.data = e, at, e.seg.Bytes()[off:off+n:off+n]
+	if n <= l.unit {
+		claimPart(p.data, 2)
+	}
 	return p
 }
 
@@ -275,6 +278,7 @@ type Message struct {
 	data        []byte
 	from        *foreign // nil: the bytes came inside the record
 	loc         location
+	next        []byte // payload of the one that came after it
 	flags       uint8
 	correlation uint32
 	inline      [maxInline]byte
@@ -292,6 +296,7 @@ func (m *Message) Bytes() []byte { return m.data }
 // has vanished; the link has ended then, with ErrFault.
 func (m *Message) CopyTo(b []byte) int {
 	n, _ := carry(nil, b, m.shared(), m.data, len(b))
+	fetchPart(m.next, 1)
 	return n
 }
 
@@ -321,6 +326,7 @@ func (m *Message) Release() {
 	if m.s == nil {
 		return
 	}
+	fetchPart(m.next, 2)
 	l := m.s.l
 	l.mu.Lock()
 	l.release(m)
@@ -346,7 +352,7 @@ func (l *link) release(m *Message) {
 	} else if s.taken++; s.taken >= (l.window+1)/2 {
 		s.creditTaken()
 	}
-	m.s, m.data, m.from = nil, nil, nil
+	m.s, m.data, m.from, m.next = nil, nil, nil, nil
 	l.messages = append(l.messages, m)
 }
 

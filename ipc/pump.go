@@ -250,8 +250,13 @@ func (l *link) nap(c condition) (warm, ok bool) {
 	}
 	l.rx.wake.Swap(awake)
 	took := time.Since(start)
-	if took < hitTime && l.rx.ready() {
-		l.warm(2)
+	if l.rx.ready() {
+		if !l.noSpin && l.near.note(start, took) {
+			leaveProcessor()
+		}
+		if took < hitTime {
+			l.warm(2)
+		}
 	}
 	return can && took < warmTime, true
 }

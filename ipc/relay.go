@@ -213,10 +213,12 @@ func (f *flow) forward() bool {
 	}
 	r := newRecord(kindMessage, m.flags, to.id, m.correlation)
 	l.mu.Lock()
-	l.sealLocked(p, &r, to.id)
+	next := l.sealLocked(p, &r, to.id)
 	l.post(&r)
 	l.mu.Unlock()
+	claimPart(next, 0)
 	f.drop()
+	claimPart(next, 1)
 	return true
 }
 

@@ -45,9 +45,12 @@ func (s *Session) send(ctx context.Context, p *Parcel, flags uint8, correlation 
 		return s.sendWhole(ctx, p, flags, correlation)
 	}
 	r := newRecord(kindMessage, flags, s.id, correlation)
-	s.l.sealLocked(p, &r, s.id)
+	next := s.l.sealLocked(p, &r, s.id)
 	s.l.mu.Unlock()
-	return s.l.publish(ctx, s, &r)
+	claimPart(next, 0)
+	err := s.l.publish(ctx, s, &r)
+	claimPart(next, 1)
+	return err
 }
 
 // publish sends a sealed message, or takes it back.
@@ -82,13 +85,14 @@ func (s *Session) uncredit() {
 	s.l.notifyOne(s.sendable)
 }
 
-// sealLocked writes what p holds into r and lets go of p. The caller holds mu.
-func (l *link) sealLocked(p *Parcel, r *record, session uint32) {
+// sealLocked writes what p holds into r and lets go of p. It answers what the next
+// parcel of that size will be. The caller holds mu.
+func (l *link) sealLocked(p *Parcel, r *record, session uint32) (next []byte) {
 	e := p.ext
 	if e == nil {
 		r.setInline(p.data)
 		l.recycle(p)
-		return
+		return nil
 	}
 	b := &e.block[p.at]
 	b.state, b.session = blockSent, session
@@ -98,8 +102,9 @@ func (l *link) sealLocked(p *Parcel, r *record, session uint32) {
 	l.dropExtent(e)
 	l.recycle(p)
 	if b.units == 1 && l.err == nil {
-		e.claimNext(l.unit)
+		return e.upcoming(l.unit)
 	}
+	return nil
 }
 
 // sendWanted is the condition that a session may send.

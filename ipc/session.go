@@ -189,6 +189,10 @@ func (s *Session) next() (*Message, error) {
 			s.l.discard(m)
 			return nil, fmt.Errorf("%w: %s has no %d bytes for its next message", ErrNoMemory, s.peer, n)
 		}
+		if s.queue.len() > 0 {
+			m.next = s.queue.first().data
+			fetchPart(m.next, 0)
+		}
 		return m, nil
 	}
 	if s.ended != nil {

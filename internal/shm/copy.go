@@ -24,6 +24,15 @@ func Copy(dst, src []byte, whole int) int {
 	return n
 }
 
+// Fetch begins to fetch the cache lines of b, which starts on a line and will be read
+// soon: another core has written them, and this one has something else to do until
+// they are here. What lies there is not looked at.
+func Fetch(b []byte) {
+	if len(b) >= cacheLine {
+		fetch(b)
+	}
+}
+
 // Claim begins to fetch the cache lines of b, which starts on a line and will be
 // written soon: another core may have them, and this one need not wait.
 func Claim(b []byte) {

@@ -41,3 +41,8 @@ func copyShared(dst, src []byte, stream bool) {
 func claimLines(p *byte, lines int)
 
 func claim(b []byte) { claimLines(&b[0], len(b)/cacheLine) }
+
+//go:noescape
+func fetchLines(p *byte, lines int)
+
+func fetch(b []byte) { fetchLines(&b[0], len(b)/cacheLine) }

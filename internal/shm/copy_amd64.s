@@ -3,11 +3,35 @@
 #include "textflag.h"
 
 // func copyLines(dst, src *byte, lines int)
+//
+// Fetches 16 lines ahead, and none beyond the end: another core may be writing there.
 TEXT ·copyLines(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ lines+16(FP), CX
+	SUBQ $20, CX
+	JLT  last
+
+ahead:
+	PREFETCHT0 1024(SI)
+	PREFETCHT0 1088(SI)
+	PREFETCHT0 1152(SI)
+	PREFETCHT0 1216(SI)
+	VMOVDQU64 (SI), Z0
+	VMOVDQU64 64(SI), Z1
+	VMOVDQU64 128(SI), Z2
+	VMOVDQU64 192(SI), Z3
+	VMOVDQU64 Z0, (DI)
+	VMOVDQU64 Z1, 64(DI)
+	VMOVDQU64 Z2, 128(DI)
+	VMOVDQU64 Z3, 192(DI)
+	ADDQ $256, SI
+	ADDQ $256, DI
 	SUBQ $4, CX
+	JGE  ahead
+
+last:
+	ADDQ $16, CX
 	JLT  rest
 
 four:
@@ -89,4 +113,16 @@ next:
 	ADDQ $64, AX
 	DECQ CX
 	JNE  next
+	RET
+
+// func fetchLines(p *byte, lines int)
+TEXT ·fetchLines(SB), NOSPLIT, $0-16
+	MOVQ p+0(FP), AX
+	MOVQ lines+8(FP), CX
+
+fnext:
+	PREFETCHT0 (AX)
+	ADDQ $64, AX
+	DECQ CX
+	JNE  fnext
 	RET

@@ -6,3 +6,5 @@ package shm
 func copyShared(dst, src []byte, _ bool) { copy(dst, src) }
 
 func claim([]byte) {}
+
+func fetch([]byte) {}

@@ -13,7 +13,7 @@ func TestCopyIsCopy(t *testing.T) {
 		from[i] = byte(i*7 + i>>8 + 1)
 	}
 	for _, whole := range []int{0, streamFrom} {
-		for _, n := range []int{0, 1, 63, 64, 65, 511, 512, 513, 575, 576, 767, 768, 1000, 4096, 4097, 9000} {
+		for _, n := range []int{0, 1, 63, 64, 65, 511, 512, 513, 575, 576, 767, 768, 1000, 1279, 1280, 1344, 1536, 1599, 4096, 4097, 9000} {
 			for _, offset := range []int{0, 1, 31, 63, 64} {
 				t.Run(fmt.Sprint(whole, n, offset), func(t *testing.T) {
 					to := bytes.Repeat([]byte{0xa5}, guard+n+2*guard)
