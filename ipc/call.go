@@ -20,6 +20,10 @@ func (c *call) ready() bool { return c.reply != nil || c.s.closed || c.s.ended !
 // Call sends p as a request and waits for its reply until ctx ends; a reply that
 // comes later is dropped. ErrPeer: the session ended before it. The reply must be
 // released.
+//
+// Between companions messages and the end keep their order: when the other side closes
+// after more messages than the window holds, and nobody receives them, only ctx ends a
+// Call. When it dies, the Call ends.
 func (s *Session) Call(ctx context.Context, p *Parcel) (*Message, error) {
 	l := s.l
 	l.mu.Lock()
