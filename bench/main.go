@@ -42,6 +42,7 @@ func kinds() []kind {
 	return []kind{
 		{name: "berth", start: func(size int) (transport, int, error) { return startBerth(size, false) }},
 		{name: "berth, no spin", start: func(size int) (transport, int, error) { return startBerth(size, true) }, tripOnly: true},
+		{name: "two bare futexes", start: startFutex, tripOnly: true},
 		{name: "tcp", start: func(int) (transport, int, error) { return startSocket("tcp") }},
 		{name: "unix", start: func(int) (transport, int, error) { return startSocket("unix") }},
 		{name: "pipe", start: startPipe},

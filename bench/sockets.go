@@ -138,6 +138,8 @@ func play(role string) error {
 		return playBerth(address)
 	case "berth no spin":
 		return playBerth(address, ipc.NoSpin())
+	case "futex":
+		return playFutex()
 	case "looker":
 		return playLooker(address)
 	case "mover":
