@@ -151,7 +151,7 @@ const pause = 5 * time.Millisecond
 
 func moveMany(ctx context.Context, s *ipc.Session, size int, pause time.Duration) (move, error) {
 	var sends, rests []time.Duration
-	count := 2000
+	count := 50_000
 	if pause > 0 {
 		count = min(100, max(7, 1<<30/size))
 	}

@@ -104,9 +104,10 @@ const (
 	passageFailed
 )
 
-// passWhole is forward for a message that is a segment. Sealing and passing take
-// a while, so they go on in a goroutine, and the flow rests until the receiver has
-// mapped it.
+// passWhole is forward for a message that is a segment. Freezing may have to wait for
+// the sender, so it goes on in a goroutine; between those who trust each other nothing
+// waits, and a goroutine more would be a thread to wake. The flow rests until the
+// receiver has mapped the segment.
 func (f *flow) passWhole() bool {
 	to, l := f.to, f.to.l
 	orphaned := f.orphaned()
@@ -114,7 +115,13 @@ func (f *flow) passWhole() bool {
 	pointless := f.pointless() || orphaned
 	if f.passage == nil && !pointless {
 		f.passage = &passage{flow: f, size: int64(f.held.from.seg.Size())}
-		go f.pass(f.passage)
+		if f.trusted() {
+			l.mu.Unlock()
+			f.pass(f.passage)
+			l.mu.Lock()
+		} else {
+			go f.passAside(f.passage)
+		}
 	}
 	p := f.passage
 	switch {
@@ -161,14 +168,24 @@ func (f *flow) pass(p *passage) {
 	if p.passed = true; err != nil {
 		p.state, p.err = passageFailed, err
 	}
-	l.stir(f)
 }
+
+// passAside is pass for who does not run f.
+func (f *flow) passAside(p *passage) {
+	f.pass(p)
+	l := f.to.l
+	l.mu.Lock()
+	l.stir(f)
+	l.mu.Unlock()
+}
+
+func (f *flow) trusted() bool { return f.from.trusted && f.to.trusted }
 
 // sealed makes the segment immutable, or at least closed to new writers when both
 // ends trust each other.
 func (f *flow) sealed() error {
 	seg := f.held.from.seg
-	if f.from.trusted && f.to.trusted {
+	if f.trusted() {
 		return seg.Seal()
 	}
 	deadline := time.Now().Add(freezeTime)
