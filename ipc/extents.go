@@ -68,21 +68,31 @@ func (m *member) mapped(body []byte) error {
 		m.link.grown(number, seg)
 		return err
 	}
+	p, err := m.mappedTheirs(number, last)
+	if p != nil && p.flow != nil {
+		p.flow.run() // what it waited for: nobody need be woken to do it
+	}
+	return err
+}
+
+// mappedTheirs is mapped for an extent that isn't of the engine's half; last is the
+// number of the newest. It answers the passage that has arrived, if it is one.
+func (m *member) mappedTheirs(number, last uint32) (*passage, error) {
 	m.link.mu.Lock()
 	defer m.link.mu.Unlock()
-	if m.link.arrived(number) {
-		return nil
+	if p := m.link.arrived(number); p != nil {
+		return p, nil
 	}
 	f := m.link.theirs[number]
 	switch {
 	case f == nil && number > last:
-		return fmt.Errorf("mapped segment %d, which was never passed", number)
+		return nil, fmt.Errorf("mapped segment %d, which was never passed", number)
 	case f == nil || f.forgotten: // the ring was faster than the stream: it has been sent on or given back
-		return nil
+		return nil, nil
 	case m.ready.Load():
-		return f.seg.Seal()
+		return nil, f.seg.Seal()
 	}
-	return nil
+	return nil, nil
 }
 
 // want gives the companion another outgoing extent, in the background: committing

@@ -236,20 +236,18 @@ func (e *Engine) transfer(from, to *member, n int64) {
 	}
 }
 
-// arrived notes that the receiver has mapped a passage. The caller holds the
-// link's mu.
-func (l *link) arrived(number uint32) bool {
+// arrived notes that the receiver has mapped a passage, and answers it. The caller
+// holds the link's mu, and has the flow of the passage run, if it has one.
+func (l *link) arrived(number uint32) *passage {
 	p := l.passages[number]
 	if p == nil || p.state != passageSealing {
-		return false
+		return nil
 	}
 	p.state = passageMapped
 	if p.flow == nil {
 		close(p.mapped)
-		return true
 	}
-	l.stir(p.flow)
-	return true
+	return p
 }
 
 // returned ends a passage that the receiver has released. The caller holds mu.
