@@ -182,8 +182,9 @@ func (c *Client) Done() <-chan struct{} { return c.link.done }
 // Err is why the client is done, or nil.
 func (c *Client) Err() error { return c.link.cause() }
 
-// Close leaves the engine. What was sent before is still delivered; parcels and
-// messages that are held stay readable until they are released.
+// Close leaves the engine. What was sent in sessions that this side has closed is still
+// delivered; the others end with ErrPeer over there, and what nobody has received of them
+// is lost. Parcels and messages that are held stay readable until they are released.
 func (c *Client) Close() error {
 	c.once.Do(func() {
 		c.link.fail(fmt.Errorf("%w: by this program", ErrClosed))
