@@ -470,7 +470,7 @@ func (c *churn) silence() {
 		deadline := time.Now().Add(30 * time.Second)
 		for rest = c.rest(client); rest != ""; rest = c.rest(client) {
 			if time.Now().After(deadline) {
-				c.Fatalf("%s: %s", client.name, rest)
+				c.Fatalf("%s: %s%s", client.name, rest, c.sessions(client))
 			}
 			time.Sleep(200 * time.Microsecond)
 		}
@@ -494,11 +494,27 @@ func (c *churn) rest(client *Client) string {
 	return c.agree(m, client.link)
 }
 
+// sessions describes what is left at both ends.
+func (c *churn) sessions(client *Client) (all string) {
+	c.e.mu.Lock()
+	m := c.e.members[client.name]
+	c.e.mu.Unlock()
+	for _, l := range []*link{m.link, client.link} {
+		l.mu.Lock()
+		for _, s := range l.sessions {
+			all += fmt.Sprintf("\n%d %s/%s companion %v: accepted %v closed %v ended %v queue %d credit %d pending %d taken %d joining %v",
+				s.id, s.peer, s.service, l.companion, s.accepted, s.closed, s.ended, s.queue.len(), s.credit, s.pending, s.taken, s.joining)
+			if s.out != nil {
+				all += fmt.Sprintf(" out %+v wakes %+v", *s.out, *s.wakes)
+			}
+		}
+		l.mu.Unlock()
+	}
+	return all
+}
+
 // rest says what a lane that nobody uses still holds, or nothing.
 func (l *link) rest() string {
-	l.txMu.Lock()
-	backlog := len(l.backlog)
-	l.txMu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	held, leases := 0, 0
@@ -513,7 +529,7 @@ func (l *link) rest() string {
 	}
 	relayed := int(l.relayed.Load())
 	for what, n := range map[string]int{"sessions": len(l.sessions), "allocations": held, "leases": leases, "bytes leased": l.leased, "passages": len(l.passages),
-		"who wait for memory": len(l.starving), "records without room": backlog, "releases": l.debts.n, "relayed": relayed, "offered": l.offered.len()} {
+		"who wait for memory": len(l.starving), "records without room": l.unsaid(), "releases": l.debts.n, "relayed": relayed, "offered": l.offered.len()} {
 		if n != 0 {
 			return fmt.Sprint(n, " ", what)
 		}

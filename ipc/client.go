@@ -185,8 +185,12 @@ func (c *Client) Err() error { return c.link.cause() }
 // Close leaves the engine. What was sent in sessions that this side has closed is still
 // delivered; the others end with ErrPeer over there, and what nobody has received of them
 // is lost. Parcels and messages that are held stay readable until they are released.
+//
+// It waits up to a second for an engine that is behind: the ring may be so full that the
+// end of a session has not gone out yet.
 func (c *Client) Close() error {
 	c.once.Do(func() {
+		c.link.sayAll()
 		c.link.fail(fmt.Errorf("%w: by this program", ErrClosed))
 		<-c.served
 	})

@@ -2,6 +2,8 @@ package ipc
 
 import (
 	"context"
+	"errors"
+	"io"
 	"sync"
 	"testing"
 )
@@ -62,4 +64,49 @@ func (e *Engine) strangers() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return len(e.present) - len(e.members)
+}
+
+// TestLeavingWithAFullRing: who closes a session and leaves has said both, although the
+// engine was so far behind that there was no room for it.
+func TestLeavingWithAFullRing(t *testing.T) {
+	e := testEngine(t, Options{})
+	begin, end := make(chan struct{}), make(chan error, 1)
+	e.Handle("sink", func(ctx context.Context, s *Session) {
+		<-begin
+		for n := 0; ; n++ {
+			m, err := s.Recv(ctx)
+			if errors.Is(err, ErrNoMemory) {
+				continue
+			}
+			if err != nil {
+				end <- err
+				return
+			}
+			m.Release()
+		}
+	})
+	c := testClient(t, e, "a")
+	s, err := c.Open(testContext(t), "controller/sink", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.mu.Lock()
+	engine := e.members["a"].link
+	e.mu.Unlock()
+	engine.mu.Lock() // it can't read
+	for range 2 * defaultSlots {
+		s.starved(1)
+	}
+	_ = s.Close()
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		_ = c.Close()
+	}()
+	engine.mu.Unlock()
+	<-left
+	close(begin)
+	if err := <-end; !errors.Is(err, io.EOF) {
+		t.Fatalf("the session ended with %v", err)
+	}
 }

@@ -143,14 +143,25 @@ func (f *flow) step() bool {
 // mu of the destination.
 func (f *flow) pointless() bool { return f.to.closed || f.to.ended != nil || f.to.l.err != nil }
 
-// orphaned says that the sender has died without closing. What it has sent is lost then
-// unless it can be passed on at once: whoever it is for may be waiting for something
-// else from it, and must hear of its end.
-func (f *flow) orphaned() bool {
+// orphaned is the end of a sender that has died without closing, or nil. What it has sent
+// is lost then unless it can be passed on at once: whoever it is for may be waiting for
+// something else from it, and must hear of its end.
+func (f *flow) orphaned() *closing {
 	l := f.from.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.err != nil && f.from.ended != nil && f.from.ended.code == closePeer
+	if l.err != nil && f.from.ended != nil && f.from.ended.code == closePeer {
+		return f.from.ended
+	}
+	return nil
+}
+
+// rest waits for something to change, if there is somebody for whom.
+func (f *flow) rest() bool {
+	if why := f.orphaned(); why != nil {
+		f.abandon(*why) // with all that follows: there must be no gap before the end
+	}
+	return false
 }
 
 // take is the next message, or why there will be none.
@@ -200,7 +211,7 @@ func (f *flow) forward() bool {
 	}
 	if to.credit == 0 || f.parcel == nil && !f.claim(l, len(m.data)) {
 		l.mu.Unlock()
-		return f.orphaned() && f.waste()
+		return f.rest()
 	}
 	to.credit--
 	p := f.parcel

@@ -260,3 +260,54 @@ func TestALostMessageIsNoEnd(t *testing.T) {
 		t.Errorf("%d still wait for memory", n)
 	}
 }
+
+// TestTheDeadLeaveNoGap: of what somebody sent before it died the last may be lost, and
+// nothing before that.
+func TestTheDeadLeaveNoGap(t *testing.T) {
+	for range tortures(20, 2000) {
+		noGap(t)
+	}
+}
+
+func noGap(t *testing.T) {
+	e := listless(t, Options{Budget: 64 << 20})
+	a := heapCompanion(t, e, "a", nil)
+	result, begin := make(chan error, 1), make(chan struct{})
+	heapCompanion(t, e, "b", func(ctx context.Context, s *Session) {
+		<-begin
+		result <- inOrder(ctx, s)
+	})
+	ctx := testContext(t)
+	s, err := a.openSession(ctx, opening{address: "b/x"}, "b", "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 15 { // the window is 8 here and there: one is held, and others wait behind it
+		if err := s.SendBytes(ctx, []byte{byte(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	go a.fail(errors.New("killed"))
+	close(begin)
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// inOrder reads to the end of the session.
+func inOrder(ctx context.Context, s *Session) error {
+	for i := 0; ; i++ {
+		m, err := s.Recv(ctx)
+		if err != nil {
+			if !errors.Is(err, ErrPeer) {
+				return err
+			}
+			return nil
+		}
+		got := int(m.Bytes()[0])
+		m.Release()
+		if got != i {
+			return fmt.Errorf("number %d came as %d", i, got)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 )
 
 // post publishes r without ever waiting: when the ring is full it goes to the
@@ -76,6 +77,26 @@ func (l *link) act(wake uint32) {
 	case doorbell:
 		l.conn.hint(frameDoorbell)
 	}
+}
+
+// sayTime is how long sayAll waits.
+const sayTime = time.Second
+
+// sayAll waits for the other side to take what had no room in the ring.
+func (l *link) sayAll() {
+	for end := time.Now().Add(sayTime); l.unsaid() > 0 && time.Now().Before(end); {
+		select {
+		case <-l.done:
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func (l *link) unsaid() int {
+	l.txMu.Lock()
+	defer l.txMu.Unlock()
+	return len(l.backlog)
 }
 
 // flush pushes the backlog as far as there is room and tells who waits for it.

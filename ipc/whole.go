@@ -112,8 +112,8 @@ func (f *flow) passWhole() bool {
 	to, l := f.to, f.to.l
 	orphaned := f.orphaned()
 	l.mu.Lock()
-	pointless := f.pointless() || orphaned
-	if f.passage == nil && !pointless {
+	pointless := f.pointless()
+	if f.passage == nil && !pointless && orphaned == nil {
 		f.passage = &passage{flow: f, size: int64(f.held.from.seg.Size())}
 		if f.trusted() {
 			l.mu.Unlock()
@@ -124,6 +124,7 @@ func (f *flow) passWhole() bool {
 		}
 	}
 	p := f.passage
+	ready := p != nil && p.state == passageMapped && to.credit > 0
 	switch {
 	case p != nil && !p.passed: // pass is at work on held
 		l.mu.Unlock()
@@ -133,14 +134,18 @@ func (f *flow) passWhole() bool {
 		f.passage = nil
 		f.abandon(closing{closePeer, clip(p.err.Error(), maxInline)})
 		return false
-	case pointless:
+	case pointless, !ready && orphaned != nil:
 		l.mu.Unlock()
 		f.passage = nil
 		if p != nil {
 			l.host.(*member).takeBack(p)
 		}
-		return f.waste()
-	case p.state != passageMapped || to.credit == 0:
+		if pointless {
+			return f.waste()
+		}
+		f.abandon(*orphaned)
+		return false
+	case !ready:
 		l.mu.Unlock()
 		return false
 	}

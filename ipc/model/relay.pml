@@ -13,20 +13,24 @@
  * that is alive sees the end; nothing is held, queued, wished for or taken afterwards
  * (assertions, no invalid end state).
  */
-#ifndef N
-#ifdef VARIANT_DEATHS
-#define N 1
-#endif
-#ifndef N
-#define N 2                      /* messages of companion 0; companion 1 sends N1 */
-#endif
-#endif
-#ifndef N1
-#define N1 1
-#endif
-#define W 1                      /* messages that a companion may have under way */
 #ifdef MUTANT_ORPHAN_WAITS
 #define VARIANT_CALLER
+#endif
+#ifdef MUTANT_ORPHAN_LEAVES_A_GAP
+#define VARIANT_GAP
+#endif
+#ifdef VARIANT_GAP
+#define N 3                      /* messages of companion 0 */
+#define N1 0                     /* and of companion 1 */
+#define W 2                      /* that one may have under way to the engine */
+#else
+#ifdef VARIANT_DEATHS
+#define N 1
+#else
+#define N 2
+#endif
+#define N1 1
+#define W 1
 #endif
 
 #define DONE 1                   /* codes of a close */
@@ -213,7 +217,11 @@ ended_:                          /* flow.end */
 blocked:
 #ifndef MUTANT_ORPHAN_WAITS
      if
+#ifdef MUTANT_ORPHAN_LEAVES_A_GAP
      :: orphaned(d) -> goto waste
+#else
+     :: orphaned(d) -> why = PEER; atomic { unclaim(d); drop(d) }; goto ended_
+#endif
      :: else -> goto rest
      fi;
 #else
@@ -320,9 +328,14 @@ end:
 #endif
 #ifdef VARIANT_CALLER
 #define DEATHS
+#define ITS_DEATH
+#endif
+#ifdef VARIANT_GAP
+#define DEATHS
+#define ITS_DEATH
 #endif
 proctype Killer() {
-#ifdef VARIANT_CALLER
+#ifdef ITS_DEATH
   dead[0] = 1
 #else
   if :: dead[0] = 1 :: dead[1] = 1 fi
@@ -335,6 +348,9 @@ init {
 #ifdef VARIANT_CALLER
     manner[0] = STAYS; manner[1] = CALLS; size[1] = 1; unused[1] = 1;
 #else
+#ifdef VARIANT_GAP
+    manner[0] = STAYS; size[1] = 1; unused[1] = 1;
+#else
 #ifndef VARIANT_DEATHS
     if :: manner[0] = HURRIES :: manner[1] = HURRIES fi;        /* the other one waits */
 #endif
@@ -345,6 +361,7 @@ init {
     :: size[1] = 1; window[1] = 2; run Neighbour()       /* memory */
 #endif
     fi;
+#endif
 #endif
 #ifdef DEATHS
     run Killer(); run Link(0); run Link(1);
