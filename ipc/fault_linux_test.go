@@ -59,6 +59,7 @@ func (l *link) holdsNothing() bool {
 }
 
 func (r *lossRig) lossRound(rnd *rand.Rand) {
+	r.ctx = testContext(r) // the rounds together may take longer than one has
 	r.enlist()
 	r.victim.Handle("echo", tidyEcho)
 	var wg sync.WaitGroup
