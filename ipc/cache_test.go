@@ -118,12 +118,12 @@ func TestForgettingWhileSomebodyReads(t *testing.T) {
 
 // TestBadRequestsOfTheCache speaks to the service by hand.
 func TestBadRequestsOfTheCache(t *testing.T) {
-	e := testEngine(t, Options{Cache: 1 << 20, stall: 100 * time.Millisecond})
+	e := testEngine(t, Options{Cache: 1 << 20})
 	c, ctx := testClient(t, e, "a"), testContext(t)
 	before := resources(t)
 	for name, q := range map[string]struct {
 		header string
-		send   int // bytes; -1: nothing, and no end either
+		send   int // bytes
 		want   error
 		text   string
 	}{
@@ -137,18 +137,15 @@ func TestBadRequestsOfTheCache(t *testing.T) {
 		"one too many":   {`{"op":"retain","name":"x","bytes":1048577}`, 5, ErrNoMemory, "1048577 bytes, the cache holds 1048576"},
 		"more than said": {`{"op":"retain","name":"x","bytes":5}`, 6, ErrRefused, "more bytes than were announced"},
 		"less than said": {`{"op":"retain","name":"x","bytes":5}`, 4, ErrRefused, "unexpected EOF"},
-		"never":          {`{"op":"retain","name":"x","bytes":5}`, -1, ErrRefused, "the sender has stopped"},
 		"nobody":         {`{"op":"fetch","name":"x"}`, 0, ErrAddress, "nothing is kept"},
 	} {
 		s, err := c.Open(ctx, "controller/.cache", []byte(q.header))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if q.send >= 0 {
-			w := s.Writer(ctx)
-			_, _ = w.Write(make([]byte, q.send))
-			_ = w.Close()
-		}
+		w := s.Writer(ctx)
+		_, _ = w.Write(make([]byte, q.send))
+		_ = w.Close()
 		m, err := s.Recv(ctx)
 		if !errors.Is(err, q.want) || !strings.Contains(err.Error(), q.text) {
 			t.Errorf("%s: %v, %v", name, m, err)
@@ -162,6 +159,19 @@ func TestBadRequestsOfTheCache(t *testing.T) {
 	if err := c.Retain(ctx, "all", make([]byte, 1<<20)); err != nil {
 		t.Errorf("exactly the budget: %v", err)
 	}
+}
+
+func TestARetainThatNeverComes(t *testing.T) {
+	e := testEngine(t, Options{Cache: 1 << 20, stall: 10 * time.Millisecond})
+	c, ctx := testClient(t, e, "a"), testContext(t)
+	s, err := c.Open(ctx, "controller/.cache", []byte(`{"op":"retain","name":"x","bytes":5}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := s.Recv(ctx); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "the sender has stopped") {
+		t.Errorf("%v, %v", m, err)
+	}
+	waitFor(t, e.cache.empty)
 }
 
 func (c *cache) empty() bool {

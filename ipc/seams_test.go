@@ -66,7 +66,9 @@ func TestALostDoorbellIsMadeUpForByAnyFrame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { return engine.tx.wake.Load() == doorbell }) // the companion has gone cold
+	waitFor(t, func() bool { // the companion has gone cold, and no timer will have it look
+		return engine.tx.wake.Load() == doorbell && companion.watched.Load() == 0 && companion.leader.Load() == leaderless
+	})
 	deaf := engine.conn.(*deafConn)
 	deaf.deaf.Store(true)
 	p, err := s.Alloc(ctx, 10)
@@ -89,7 +91,6 @@ func TestALostDoorbellIsMadeUpForByAnyFrame(t *testing.T) {
 	if err := <-got; err != nil {
 		t.Fatal(err)
 	}
-	_ = companion
 }
 
 // TestAWholeSegmentAfterTheClose: one goroutine sends while another closes.
