@@ -268,6 +268,8 @@ func (s *simulator) floodRole(ctx context.Context, o floodOptions) error {
 	go func() {
 		_, _ = io.Copy(io.Discard, in)
 		over.Store(true)
+		time.Sleep(settleTime / 2)
+		whereabouts(o.name) // it should have ended long ago
 	}()
 	did, err := act(w, o.role, &over)
 	if err != nil {
