@@ -97,6 +97,7 @@ const nameTimeout = 2 * time.Second
 
 // leave undoes enter.
 func (e *Engine) leave(m *member, why error) {
+	read := m.outlive()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.present, m)
@@ -106,7 +107,7 @@ func (e *Engine) leave(m *member, why error) {
 	}
 	delete(e.members, m.name)
 	e.watchers.remove(m)
-	e.used -= m.bytes - m.unmade
+	e.used -= m.bytes - m.unmade - read
 	e.directory.free(m.index)
 	e.roomMayBeFree()
 }
@@ -116,6 +117,33 @@ func (e *Engine) left() int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.opts.Budget - e.used
+}
+
+// outlive answers how many bytes of a companion that leaves are still mapped, because
+// somebody has yet to read what it sent. They stay on the account until that is done.
+func (m *member) outlive() (n int64) {
+	if m.link == nil {
+		return 0
+	}
+	m.link.mu.Lock()
+	defer m.link.mu.Unlock()
+	for _, f := range m.link.theirs {
+		if f.seg == nil || f.dropped == nil { // what was passed on is on the receiver's account
+			continue
+		}
+		size := int64(f.seg.Size())
+		f.outlived = func() { go m.e.repay(size) }
+		n += size
+	}
+	return n
+}
+
+// repay gives back what has outlived its companion.
+func (e *Engine) repay(n int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.used -= n
+	e.roomMayBeFree()
 }
 
 // charge takes n more bytes of the budget for m.

@@ -176,13 +176,15 @@ func TestAKilledCompanionIsReclaimed(t *testing.T) {
 	if err := <-ended; !errors.Is(err, ErrPeer) {
 		t.Fatalf("the session of the dead companion ended with %v", err)
 	}
-	waitFor(t, func() bool { st := e.Stats(); return len(st.Companions) == 0 && st.Used == 0 })
+	size := int64(m.from.seg.Size())
+	waitFor(t, func() bool { st := e.Stats(); return len(st.Companions) == 0 && st.Used == size }) // what is held, and nothing else
 	want := make([]byte, 100_000)
 	fill(want, 9)
 	if !bytes.Equal(m.Bytes(), want) {
 		t.Fatal("a message that is still held changed when its sender died")
 	}
 	m.Release()
+	waitFor(t, func() bool { return e.Stats().Used == 0 })
 }
 
 func TestKillsDisturbNobody(t *testing.T) {

@@ -254,6 +254,7 @@ type foreign struct {
 	forgotten bool   // to be unmapped with the last lease
 	passed    bool   // a whole segment from another companion
 	dropped   func() // called with the link's mu held when it is unmapped on a living link
+	outlived  func() // called instead once the engine has left the rest of it on its account
 }
 
 // slice is the memory that a location of the peer names, once everything about

@@ -76,7 +76,10 @@ func (l *link) dropForeign(f *foreign) {
 		l.unmap(f.seg)
 		f.seg = nil
 		delete(l.theirs, f.number)
-		if f.dropped != nil && l.err == nil {
+		switch {
+		case f.outlived != nil:
+			f.outlived()
+		case f.dropped != nil && l.err == nil:
 			f.dropped()
 		}
 	}

@@ -216,8 +216,12 @@ func (m *member) receive(p *passage, f *flow) error {
 	p.number = m.next
 	m.mu.Unlock()
 	f.from.l.mu.Lock()
-	f.held.from.dropped = nil // its account goes with it
+	outlived := f.held.from.outlived
+	f.held.from.dropped, f.held.from.outlived = nil, nil // its account goes with it
 	f.from.l.mu.Unlock()
+	if outlived != nil {
+		outlived()
+	}
 	m.e.transfer(sender, m, p.size)
 	m.link.mu.Lock()
 	m.link.passages[p.number] = p
