@@ -29,7 +29,7 @@ type Options struct {
 	// Companions is how many may be registered; by default (and at most) 4096.
 	Companions int
 	// NoSpin has the engine sleep in the kernel at once where it would look for another
-	// message for up to 20 microseconds: less power, and round trips that take several
+	// message for up to 50 microseconds: less power, and round trips that take several
 	// times as long.
 	NoSpin bool
 
