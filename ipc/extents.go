@@ -145,6 +145,11 @@ func (m *member) fit(half uint32, n int) error {
 	if !m.e.chargeSoon(m, int64(size)) {
 		return fmt.Errorf("%w: its share of %d bytes or the budget of %d is spent", ErrNoMemory, m.e.opts.Share, m.e.opts.Budget)
 	}
+	return m.charged(half, size)
+}
+
+// charged makes an extent whose memory is on the account already.
+func (m *member) charged(half uint32, size int) error {
 	_, err := m.extent(half, size)
 	m.e.made(m, int64(size), err == nil)
 	return err

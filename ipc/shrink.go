@@ -168,9 +168,7 @@ func (m *member) exchange(half uint32, n int64) {
 	if !m.e.swap(m, n, floorSize) {
 		return
 	}
-	_, err := m.extent(half, floorSize)
-	m.e.made(m, floorSize, err == nil)
-	if err != nil {
+	if err := m.charged(half, floorSize); err != nil {
 		m.floorless(half, err)
 	}
 }
@@ -188,8 +186,7 @@ func (m *member) gaveAll() {
 	}
 	err := fmt.Errorf("%w: no %d bytes for a floor", ErrNoMemory, floorSize)
 	if m.e.chargeSoon(m, floorSize) {
-		_, err = m.extent(outgoing, floorSize)
-		m.e.made(m, floorSize, err == nil)
+		err = m.charged(outgoing, floorSize)
 	}
 	if err != nil {
 		m.floorless(outgoing, err)
