@@ -46,7 +46,6 @@ type Backend struct {
 	cfg      Config
 	password peer.Secret
 	tree     *peer.Tree
-	link     peer.Template
 	idle     peer.Pool[*conn]
 }
 
@@ -63,15 +62,11 @@ func New(cfg Config) (*Backend, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = defaultPatience
 	}
-	tree, err := peer.NewTree("ftp", cfg.Dir, peer.Template(cfg.Path), cfg.Overwrite)
-	link := peer.Template(cfg.Link)
-	if err == nil && link != "" {
-		err = link.Check()
-	}
+	tree, err := peer.NewTree("ftp", cfg.Dir, peer.Template(cfg.Path), peer.Template(cfg.Link), cfg.Overwrite)
 	if err != nil {
 		return nil, fmt.Errorf("ftp destination: %w", err)
 	}
-	return &Backend{cfg: cfg, password: cfg.Password, tree: tree, link: link}, nil
+	return &Backend{cfg: cfg, password: cfg.Password, tree: tree}, nil
 }
 
 // Close drops idle connections. Uploads that are under way go on.
@@ -164,7 +159,7 @@ func (c *conn) replace(ctx context.Context, p peer.Place) error {
 }
 
 // Link is the template's.
-func (b *Backend) Link(o transfer.Object, _ transfer.Handle) (string, bool) { return b.link.Link(o) }
+func (b *Backend) Link(o transfer.Object, _ transfer.Handle) (string, bool) { return b.tree.Link(o) }
 
 // Probe logs in and looks whether the directory is there.
 func (b *Backend) Probe(ctx context.Context) error {

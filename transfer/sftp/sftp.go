@@ -45,7 +45,6 @@ type Config struct {
 type Backend struct {
 	cfg  Config
 	tree *peer.Tree
-	link peer.Template
 	idle peer.Pool[*conn]
 }
 
@@ -62,15 +61,11 @@ func New(cfg Config) (*Backend, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = defaultPatience
 	}
-	tree, err := peer.NewTree("sftp", cfg.Dir, peer.Template(cfg.Path), cfg.Overwrite)
-	link := peer.Template(cfg.Link)
-	if err == nil && link != "" {
-		err = link.Check()
-	}
+	tree, err := peer.NewTree("sftp", cfg.Dir, peer.Template(cfg.Path), peer.Template(cfg.Link), cfg.Overwrite)
 	if err != nil {
 		return nil, fmt.Errorf("sftp destination: %w", err)
 	}
-	return &Backend{cfg: cfg, tree: tree, link: link}, nil
+	return &Backend{cfg: cfg, tree: tree}, nil
 }
 
 // Close drops idle connections. Uploads that are under way go on.
@@ -166,7 +161,7 @@ func missing(err error) error {
 }
 
 // Link is the template's.
-func (b *Backend) Link(o transfer.Object, _ transfer.Handle) (string, bool) { return b.link.Link(o) }
+func (b *Backend) Link(o transfer.Object, _ transfer.Handle) (string, bool) { return b.tree.Link(o) }
 
 // Probe logs in and looks whether the directory is there.
 func (b *Backend) Probe(ctx context.Context) error {

@@ -35,19 +35,27 @@ type Tree struct {
 	protocol  string // for people
 	dir       string
 	path      Template
+	link      Template
 	overwrite bool
 	fresh     sync.Map // name of a part to nothing: begun, and nobody wrote since
 	held      sync.Map // name of a part to how many bytes the server said, to this process, that it holds
 }
 
 // NewTree puts objects below dir: absolute, or below the directory that the server
-// starts in. An empty template is DefaultPath.
-func NewTree(protocol, dir string, path Template, overwrite bool) (*Tree, error) {
+// starts in. An empty path is DefaultPath; an empty link gives none.
+func NewTree(protocol, dir string, path, link Template, overwrite bool) (*Tree, error) {
 	if path == "" {
 		path = DefaultPath
 	}
-	return &Tree{protocol: protocol, dir: dir, path: path, overwrite: overwrite}, path.Check()
+	err := path.Check()
+	if err == nil && link != "" {
+		err = link.Check()
+	}
+	return &Tree{protocol: protocol, dir: dir, path: path, link: link, overwrite: overwrite}, err
 }
+
+// Link is the template's.
+func (t *Tree) Link(o transfer.Object) (string, bool) { return t.link.Link(o) }
 
 // Taken says that somebody has the final name.
 func (p Place) Taken(protocol string) error {
