@@ -228,7 +228,7 @@ func (c *churn) services() map[string]Handler {
 // answer replies to one request; false when there is none any more.
 func (c *churn) answer(ctx context.Context, s *Session) bool {
 	m, err := s.Recv(ctx)
-	if errors.Is(err, ErrNoMemory) { // the other side gave up waiting for some
+	if errors.Is(err, ErrStarved) { // the other side gave up waiting for memory
 		return true
 	}
 	if err != nil {

@@ -253,7 +253,7 @@ func TestMemoryRunsOutAndComesBack(t *testing.T) {
 	e.Handle("hold", func(ctx context.Context, s *Session) {
 		for {
 			m, err := s.Recv(ctx)
-			if errors.Is(err, ErrNoMemory) {
+			if errors.Is(err, ErrStarved) {
 				noted <- err
 				continue
 			}

@@ -16,6 +16,9 @@ var (
 	ErrAddress = errors.New("no such address")
 	// ErrNoMemory: no block of the wanted size is free, and no more may be had.
 	ErrNoMemory = errors.New("out of shared memory")
+	// ErrStarved: the other side had no memory for its next message. A notice, and no
+	// end: the session goes on. It doesn't wrap ErrNoMemory, which ends a session.
+	ErrStarved = errors.New("the other side is out of shared memory")
 	// ErrClosed: the session, client or engine has been closed on this side.
 	ErrClosed = errors.New("closed")
 	// ErrPeer: the other side is gone; what was in flight is lost.

@@ -75,7 +75,7 @@ func TestLeavingWithAFullRing(t *testing.T) {
 		<-begin
 		for n := 0; ; n++ {
 			m, err := s.Recv(ctx)
-			if errors.Is(err, ErrNoMemory) {
+			if errors.Is(err, ErrStarved) {
 				continue
 			}
 			if err != nil {

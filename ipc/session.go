@@ -79,7 +79,7 @@ func (s *Session) Done() <-chan struct{} { return s.l.done }
 // Alloc waits for a parcel of n bytes that this session's other side will be able
 // to read in place, until ctx ends; the caller must send or release it. ErrTooLarge:
 // no block can hold it, use a Writer. ErrNoMemory: the engine has no more to give;
-// the other side's Recv answers that too, as it does when ctx's deadline passes.
+// the other side's Recv answers ErrStarved then, as it does when ctx's deadline passes.
 func (s *Session) Alloc(ctx context.Context, n int) (*Parcel, error) {
 	p, err := s.l.allocFor(ctx, n, s.relayed())
 	if err != nil && (errors.Is(err, ErrNoMemory) || errors.Is(err, context.DeadlineExceeded)) {
@@ -89,7 +89,7 @@ func (s *Session) Alloc(ctx context.Context, n int) (*Parcel, error) {
 }
 
 // TryAlloc is Alloc without waiting: ErrNoMemory when nothing is free. The other
-// side is told, and its Recv answers ErrNoMemory once.
+// side is told, and its Recv answers ErrStarved once.
 func (s *Session) TryAlloc(n int) (*Parcel, error) {
 	p, err := s.l.tryAlloc(n)
 	if errors.Is(err, ErrNoMemory) {
@@ -155,7 +155,9 @@ func (w *recvWanted) ready() bool { return w.queue.len() > 0 || w.closed || w.en
 
 // Recv waits for the next message that is not the reply to a Call. It answers
 // io.EOF when the other side has closed and all it sent was received, ErrPeer when
-// that is gone, and ErrNoMemory once when it had no memory for its next message: the
+// that is gone, ErrNoMemory when a message is lost on its way to another companion, for
+// want of memory. All these are ends, and come again. Only ErrStarved isn't: it comes
+// once for each time that the other side had no memory for its next message, and the
 // session goes on. The message must be released; Close doesn't do that.
 func (s *Session) Recv(ctx context.Context) (*Message, error) {
 	l := s.l
@@ -187,7 +189,7 @@ func (s *Session) next() (*Message, error) {
 			n := m.loc.length
 			s.noticed = false
 			s.l.discard(m)
-			return nil, fmt.Errorf("%w: %s has no %d bytes for its next message", ErrNoMemory, s.peer, n)
+			return nil, fmt.Errorf("%w: %s has no %d bytes for its next message", ErrStarved, s.peer, n)
 		}
 		if s.queue.len() > 0 {
 			m.next = s.queue.first().data

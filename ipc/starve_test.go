@@ -27,7 +27,7 @@ func TestMissingMemoryReachesBothCompanions(t *testing.T) {
 	if _, err := s.TryAlloc(2 << 20); !errors.Is(err, ErrNoMemory) {
 		t.Errorf("the sender got %v", err)
 	}
-	if err := <-told; !errors.Is(err, ErrNoMemory) {
+	if err := <-told; !errors.Is(err, ErrStarved) {
 		t.Errorf("the receiver got %v", err)
 	}
 }

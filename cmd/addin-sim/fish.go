@@ -28,7 +28,7 @@ type checker struct{ checked, bytes, wrong atomic.Int64 }
 func (c *checker) check(ctx context.Context, s *ipc.Session) {
 	for {
 		m, err := s.Recv(ctx)
-		if errors.Is(err, ipc.ErrNoMemory) { // a notice: its next message waits
+		if errors.Is(err, ipc.ErrStarved) { // its next message waits
 			continue
 		}
 		if err != nil {
