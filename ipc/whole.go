@@ -66,12 +66,13 @@ func (s *Session) sendWhole(ctx context.Context, p *Parcel, flags uint8, correla
 	e.closed = true
 	l.recycle(p)
 	l.mu.Unlock()
-	if s.trusted {
-		time.AfterFunc(unmapAfter, func() { _ = e.seg.Close() })
-	} else {
+	if !s.trusted {
 		_ = e.seg.Close()
 	}
 	err := l.send(ctx, &r)
+	if s.trusted {
+		time.AfterFunc(unmapAfter, func() { _ = e.seg.Close() })
+	}
 	if err != nil {
 		_ = l.tell(frameForget, le.AppendUint32(nil, e.number))
 		l.mu.Lock()
