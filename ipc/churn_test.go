@@ -205,6 +205,9 @@ func (c *churn) services() map[string]Handler {
 			c.mu.Lock()
 			report := c.reports[string(s.Header())]
 			c.mu.Unlock()
+			if report == nil { // it begins after its opener has died and the round has ended
+				return
+			}
 			report <- c.swallow(ctx, s)
 		},
 		"push": func(ctx context.Context, s *Session) {
