@@ -209,6 +209,25 @@
 // name) the engine seals with F_SEAL_FUTURE_WRITE and waits for nobody: the sender
 // may unmap late, and could write until it has.
 //
+// # Cache
+//
+// What the engine keeps under names for late companions stands behind the address
+// "controller/.cache". A session is one request; its header is JSON:
+//
+//	{"op":"retain","name":"x","bytes":5}   and then a stream of so many bytes
+//	{"op":"fetch","name":"x"}
+//	{"op":"forget","name":"x"}
+//	{"op":"list"}
+//
+// A stream is a row of messages, the last of them with flag 4. The engine answers retain,
+// once all is kept, and forget by an empty message, list by a JSON array of objects with
+// name, bytes, owner, since (RFC 3339) and readers, and fetch by an extent frame of half
+// 2 and, when that is mapped, by a message with flag 16 at offset 0 of it. The length of
+// that is the payload's; the extent may be longer. Until its release, which may come
+// after the end of the session, nobody evicts the payload. Then, or instead of an answer,
+// the engine closes the session. Codes: 1 nothing is kept under that name, 2 not a
+// request, or other bytes than were announced, 6 no room.
+//
 // # Memory that vanishes
 //
 // Nobody can take pages away under a map: sizes are sealed and memory is committed
@@ -249,6 +268,12 @@
 //	66048 bytes in the body of an open                             dropped
 //	   10 seconds from dialling to hello, and from there to mapped hung up
 //	    2 longer for a name that somebody has, in seconds          refused, code 2
+//	   30 waited for the answer to its open, in seconds            close, code 3
+//	   30 mapping what it has fetched, in seconds                  close, code 2
+//	   30 silent within what it retains, in seconds                close, code 2
+//	 1024 fetched payloads that it has not released                close, code 2
+//	 1024 kept payloads, of all together: the oldest goes, and     close, code 6
+//	      while all are being read
 //
 // Memory: three quarters of the engine's budget for one companion unless its host says
 // otherwise, then denied; a parcel of more than "largest parcel" (welcome) is never

@@ -1,9 +1,11 @@
 package ipc
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -212,6 +214,8 @@ func TestLimitsAreAsDocumented(t *testing.T) {
 		"doorbells": idleRings, "frames": frameRate, "unread": maxUnread, "want": 1, "handles": 0, "extents": o.extents,
 		"sessions": maxSessions, "unclosed": maxUnclosed, "records": maxBacklog, "bytes": maxOpening,
 		"seconds": int(o.patience.Seconds()), "longer": int(nameTimeout.Seconds()),
+		"waited": int(openTimeout.Seconds()), "mapping": int(openTimeout.Seconds()), "silent": int(o.stall.Seconds()),
+		"fetched": maxLent, "kept": maxKept,
 	}; !maps.Equal(got, want) {
 		t.Errorf("limits: doc.go %v, code %v", got, want)
 	}
@@ -225,6 +229,29 @@ func TestLimitsAreAsDocumented(t *testing.T) {
 	says(t, "Limits", "close, code %d", closeQuota)
 	says(t, "Limits", "refused, code %d", refuseName)
 	says(t, "Limits", "is let in: refused, code %d", refuseQuota)
+}
+
+func TestCacheIsAsDocumented(t *testing.T) {
+	says(t, "Cache", "%q", Controller+"/"+cacheService)
+	for _, q := range []cacheRequest{{"retain", "x", 5}, {Op: "fetch", Name: "x"}, {Op: "forget", Name: "x"}, {Op: "list"}} {
+		b, err := json.Marshal(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		says(t, "Cache", "%s", b)
+	}
+	var keys []string
+	for f := range reflect.TypeFor[Cached]().Fields() {
+		keys = append(keys, f.Tag.Get("json"))
+	}
+	last := len(keys) - 1
+	says(t, "Cache", "objects with %s", strings.Replace(strings.Join(keys[:last], ", "), "since", "since (RFC 3339)", 1)+" and "+keys[last])
+	says(t, "Cache", "the last of them with flag %d", flagEnd)
+	says(t, "Cache", "an extent frame of half %d and, when that is mapped, by a message with flag %d", passed, flagWhole)
+	says(t, "Cache", "Codes: %d nothing is kept under that name, %d not a request, or other bytes than were announced, %d no room",
+		closeAddress, closeRefused, closeMemory)
+	says(t, "Limits", "answer to its open, in seconds close, code %d", closePeer)
+	says(t, "Limits", "the oldest goes, and close, code %d while all are being read", closeMemory)
 }
 
 var numbered = regexp.MustCompile(`^\t *(\d+) (\w+)  ?`)
