@@ -27,8 +27,9 @@ type Client struct {
 // DialOption changes how a companion registers.
 type DialOption func(*hello)
 
-// Sizes asks for halves of the given sizes in bytes at the start; the engine may
-// give less, and more later.
+// Sizes asks for halves of the given sizes in bytes at the start, 0 for what the engine
+// gives by default. It may give less (16 MiB at most, and as Options.Outgoing says), and
+// gives more later.
 func Sizes(outgoing, incoming int) DialOption {
 	return func(h *hello) { h.outgoing, h.incoming = uint64(max(0, outgoing)), uint64(max(0, incoming)) }
 }

@@ -18,13 +18,15 @@ type Options struct {
 	// by default a quarter of the budget.
 	Cache int64
 	// Outgoing and Incoming are the sizes that the halves of a block start with, in
-	// bytes; by default 4 MiB and 1 MiB.
+	// bytes; by default 4 MiB and 1 MiB. Each is cut to 1/256 of the budget that is left
+	// when the companion registers, and to whole 64 KiB, of which it gets one at least:
+	// 4 MiB take a budget of 1 GiB. Who needs more than that gets it when it does.
 	Outgoing, Incoming int
 	// Largest is the largest parcel, in bytes; by default half the budget, at most 4 GiB.
 	Largest int
-	// Unit is the smallest piece of memory: 4096 (default) or 2048 bytes.
+	// Unit is the smallest piece of memory: 2048 bytes, or 4096 with every other value.
 	Unit int
-	// Window is how many messages of a session may be under way; by default 64.
+	// Window is how many messages of a session may be under way; by default 64, at most 256.
 	Window int
 	// Companions is how many may be registered; by default (and at most) 4096.
 	Companions int
