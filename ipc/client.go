@@ -38,9 +38,14 @@ func Sizes(outgoing, incoming int) DialOption {
 func NoSpin() DialOption { return func(h *hello) { h.noSpin = true } }
 
 // Dial registers this process under name with the engine at endpoint. It waits
-// while the engine has no room, until ctx ends. Errors wrap ErrVersion (built with
-// another layout), ErrRefused (the name is taken, another user's engine) or
-// ErrPeer (no engine there any more).
+// while the engine has no room, until ctx ends, and wraps context.Cause then.
+//
+// ErrPeer: no engine listens there, or it went before it had answered. The endpoint may
+// be an old one: take it from the port record again. ErrName: the name is taken; another
+// one will do. ErrRefused, which ErrName wraps: another user's engine, or one that can't
+// take this companion; its words are in the error. ErrVersion: built with another layout.
+// ErrAddress: the name can't be a companion's, or, on Windows, the endpoint no engine's.
+// ErrProtocol: what listens there is no engine. All else is the system's own error.
 func Dial(ctx context.Context, endpoint, name string, opts ...DialOption) (*Client, error) {
 	h := hello{version: Version, pid: uint32(os.Getpid()), name: name}
 	for _, o := range opts {
@@ -50,13 +55,16 @@ func Dial(ctx context.Context, endpoint, name string, opts ...DialOption) (*Clie
 		return nil, fmt.Errorf("%w: %q can't be a companion's name: 1 to 64 of [a-zA-Z0-9._-], not %q", ErrAddress, name, Controller)
 	}
 	conn, pid, err := dialConn(ctx, endpoint)
+	if err != nil && ctx.Err() != nil {
+		err = hungUp(context.Cause(ctx), err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("dial the engine at %s: %w", endpoint, err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.close() })
 	c, err := enroll(conn, pid, h)
 	if !stop() && ctx.Err() != nil {
-		err = errors.Join(context.Cause(ctx), err)
+		err = hungUp(context.Cause(ctx), err)
 	}
 	if err != nil {
 		_ = conn.close()
@@ -72,6 +80,18 @@ func Dial(ctx context.Context, endpoint, name string, opts ...DialOption) (*Clie
 	return c, nil
 }
 
+// hungUp is what came of a registration that this side has ended for cause: the end of
+// the stream was its own doing then, and says nothing of the engine.
+func hungUp(cause, err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrPeer):
+		return cause
+	case errors.Is(err, cause):
+		return err
+	}
+	return errors.Join(cause, err)
+}
+
 // discard takes a half-made client down.
 func (c *Client) discard(err error) {
 	c.link.lastWords()
@@ -83,7 +103,7 @@ func (c *Client) discard(err error) {
 // was made, it answers both.
 func enroll(conn conn, pid int, h hello) (*Client, error) {
 	if err := conn.write(frameHello, h.encode()); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrPeer, err)
 	}
 	var c *Client
 	for {
@@ -100,7 +120,7 @@ func enroll(conn conn, pid int, h hello) (*Client, error) {
 			return c, nil
 		case f.kind == frameWelcome && c == nil:
 			if c, err = newClient(conn, pid, h, f); err != nil {
-				return nil, err
+				return c, err
 			}
 		case c != nil:
 			if err := c.frame(f); err != nil {
@@ -121,10 +141,15 @@ func refusedBy(body []byte) error {
 	if r.code == refuseVersion {
 		return otherVersion(uint32(r.version))
 	}
-	return fmt.Errorf("%w: %s", ErrRefused, clip(r.text, 512))
+	kind := ErrRefused
+	if r.code == refuseName {
+		kind = ErrName
+	}
+	return fmt.Errorf("%w: %s", kind, clip(r.text, 512))
 }
 
-// newClient maps what came with a welcome.
+// newClient maps what came with a welcome. When the engine can't be told of it, it
+// answers both.
 func newClient(conn conn, pid int, h hello, f frame) (*Client, error) {
 	w, err := decodeWelcome(f.body)
 	if err == nil && len(f.handles) < 2 {
@@ -158,7 +183,10 @@ func newClient(conn conn, pid int, h hello, f frame) (*Client, error) {
 		return nil, err
 	}
 	roster.lost = c.link.breach
-	return c, conn.write(frameMapped, le.AppendUint32(nil, 0))
+	if c.link.tell(frameMapped, le.AppendUint32(nil, 0)) != nil {
+		return c, c.link.cause()
+	}
+	return c, nil
 }
 
 // otherVersion is the refusal of an engine that was built with another layout.
@@ -291,11 +319,11 @@ func (c *Client) extent(f frame) error {
 		c.link.theirs[e.segment] = theirs
 		c.link.mu.Unlock()
 	}
-	if err := c.link.tell(frameMapped, le.AppendUint32(nil, e.segment)); err != nil {
+	if c.link.tell(frameMapped, le.AppendUint32(nil, e.segment)) != nil {
 		if e.half == outgoing { // nobody else knows of it
 			_ = seg.Close()
 		}
-		return err
+		return c.link.cause()
 	}
 	if e.half == outgoing {
 		c.link.grown(e.segment, seg)

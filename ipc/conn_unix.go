@@ -181,6 +181,9 @@ func closeHandles(handles []uintptr) {
 func dialConn(ctx context.Context, endpoint string) (conn, int, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", endpoint)
+	if nobodyThere(err) {
+		return nil, 0, fmt.Errorf("%w: no engine listens there: %w", ErrPeer, err)
+	}
 	if err != nil {
 		return nil, 0, err
 	}
@@ -192,6 +195,11 @@ func dialConn(ctx context.Context, endpoint string) (conn, int, error) {
 	}
 	u, err := newUnixConn(uc)
 	return u, pid, err
+}
+
+// nobodyThere: an engine that ends takes its socket away, one that is killed leaves it.
+func nobodyThere(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOTSOCK)
 }
 
 // checkPeer refuses a process of another user.

@@ -165,6 +165,9 @@ func dialConn(ctx context.Context, endpoint string) (conn, int, error) {
 			_ = windows.GetNamedPipeServerProcessId(h, &pid)
 			return newPipeConn(os.NewFile(uintptr(h), endpoint), 0), int(pid), nil
 		}
+		if errors.Is(err, windows.ERROR_FILE_NOT_FOUND) {
+			return nil, 0, fmt.Errorf("%w: no engine listens there: %w", ErrPeer, &os.PathError{Op: "open", Path: endpoint, Err: err})
+		}
 		if !errors.Is(err, windows.ERROR_PIPE_BUSY) {
 			return nil, 0, &os.PathError{Op: "open", Path: endpoint, Err: err}
 		}

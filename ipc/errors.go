@@ -12,6 +12,8 @@ var (
 	ErrVersion = errors.New("engine and companion speak different versions")
 	// ErrRefused: the engine or the addressed companion said no.
 	ErrRefused = errors.New("refused")
+	// ErrName: somebody is registered under this name. It wraps ErrRefused.
+	ErrName = fmt.Errorf("%w for its name", ErrRefused)
 	// ErrAddress: an invalid name or address, or nobody there by that name.
 	ErrAddress = errors.New("no such address")
 	// ErrNoMemory: no block of the wanted size is free, and no more may be had.

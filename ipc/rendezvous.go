@@ -31,11 +31,12 @@ func (m *member) read() (frame, error) {
 	return got.frame, got.err
 }
 
-// register is the rendezvous of doc.go. It tells the companion why it fails.
+// register is the rendezvous of doc.go. It tells the companion why it fails, unless the
+// engine ends: to who comes now that is what it is to who comes later, nobody there.
 func (m *member) register() error {
 	err := m.rendezvous()
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, ErrClosed) {
+		return err
 	}
 	r := refusal{code: refuseBroken, version: Version, text: clip(err.Error(), 512)}
 	var refused *refusedError

@@ -1,0 +1,35 @@
+//go:build unix
+
+package ipc
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestDialingWhatAKilledEngineLeft: its socket is there, and nobody behind it.
+func TestDialingWhatAKilledEngineLeft(t *testing.T) {
+	path, err := endpointIn(testSession(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.l.SetUnlinkOnClose(false) // as a kill does
+	_ = l.close()
+	_, err = Dial(testContext(t), path, "outlook")
+	only(t, "a dead socket", err, ErrPeer)
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("the system's own error is lost: %v", err)
+	}
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Dial(testContext(t), path, "outlook")
+	only(t, "no socket at all", err, ErrPeer)
+}
