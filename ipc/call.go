@@ -18,7 +18,8 @@ type call struct {
 func (c *call) ready() bool { return c.reply != nil || c.s.closed || c.s.ended != nil }
 
 // Call sends p as a request and waits for its reply until ctx ends; a reply that
-// comes later is dropped. ErrPeer: the session ended before it. The reply must be
+// comes later is dropped. ErrPeer: the session ended before it, and ErrNoMemory besides
+// when the other side had no memory for what it would have sent. The reply must be
 // released.
 //
 // Between companions messages and the end keep their order: when the other side closes
@@ -44,10 +45,19 @@ func (s *Session) Call(ctx context.Context, p *Parcel) (*Message, error) {
 	}
 	if err == nil {
 		if err = s.over(); err == nil || errors.Is(err, io.EOF) {
-			err = fmt.Errorf("session with %s/%s ended before the reply: %w", s.peer, s.service, ErrPeer)
+			err = s.unanswered()
 		}
 	}
 	return nil, err
+}
+
+// unanswered is the end of a call that the other side's close has ended. The caller
+// holds mu.
+func (s *Session) unanswered() error {
+	if s.noticed {
+		return fmt.Errorf("session with %s/%s ended before the reply: %w: %w there", s.peer, s.service, ErrPeer, ErrNoMemory)
+	}
+	return fmt.Errorf("session with %s/%s ended before the reply: %w", s.peer, s.service, ErrPeer)
 }
 
 // newCall finds an unused call or makes one. The caller holds mu.

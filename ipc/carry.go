@@ -2,11 +2,15 @@ package ipc
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 )
 
 // Carry hands body, whatever its length, to a service of the controller and
-// answers its reply: open, stream, wait for the one message that comes back.
+// answers its reply: open, stream, wait for the one message that comes back. Errors are
+// those of Open, of the Writer, of Recv, and body's own; io.ErrUnexpectedEOF: the service
+// has closed without an answer.
 func (c *Client) Carry(ctx context.Context, service string, header []byte, body io.Reader) (reply []byte, err error) {
 	s, err := c.Open(ctx, Controller+"/"+service, header)
 	if err != nil {
@@ -25,8 +29,11 @@ func (c *Client) Carry(ctx context.Context, service string, header []byte, body 
 	}
 	m, recvErr := s.Recv(ctx)
 	if recvErr != nil {
-		if err == nil {
+		if err == nil || errors.Is(err, io.ErrClosedPipe) {
 			err = recvErr
+		}
+		if errors.Is(err, io.EOF) {
+			err = fmt.Errorf("%s has closed without an answer: %w", service, io.ErrUnexpectedEOF)
 		}
 		return nil, err
 	}

@@ -229,7 +229,8 @@ func (c *Client) Close() error {
 // Open opens a session to a service: "controller/service" is the engine's host,
 // "name/service" another companion. The header (at most 64 KiB) is for the service.
 // It waits for the answer until ctx ends. ErrAddress: no such companion or service;
-// ErrRefused: too many sessions, or closed unanswered; ErrPeer: the engine is gone.
+// ErrRefused: too many sessions, closed unanswered, or another companion has not
+// answered for 30 seconds; ErrPeer: the engine is gone.
 func (c *Client) Open(ctx context.Context, address string, header []byte) (*Session, error) {
 	name, service, err := splitAddress(address)
 	if err != nil {

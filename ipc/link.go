@@ -177,7 +177,7 @@ func (l *link) die(err error) bool {
 	l.cancel(err)
 	l.shake()
 	for _, s := range l.sessions {
-		s.end(closing{closePeer, err.Error()})
+		s.end(closing{closeLink, err.Error()})
 	}
 	return true
 }

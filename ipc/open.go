@@ -51,7 +51,7 @@ func (l *link) openSession(ctx context.Context, o opening, peer, service string)
 	l.post(&r)
 	l.mu.Unlock()
 	if err := s.answered(ctx); err != nil {
-		_ = s.close(closing{code: closeCanceled})
+		_ = s.close(closing{closeCanceled, "it gave up opening"})
 		return nil, err
 	}
 	return s, nil

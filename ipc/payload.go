@@ -125,7 +125,11 @@ type allocation struct {
 func (a *allocation) ready() bool { return a.parcel != nil || a.denied }
 
 // tryAlloc answers ErrNoMemory when n bytes in a row aren't free at this moment.
-func (l *link) tryAlloc(n int) (*Parcel, error) {
+func (l *link) tryAlloc(n int) (*Parcel, error) { return l.tryAllocFor(n, false) }
+
+// tryAllocFor is allocFor without waiting. Where no segment of its own is free for a
+// parcel that could be one, room elsewhere will do.
+func (l *link) tryAllocFor(n int, relayed bool) (*Parcel, error) {
 	if n < 0 || n > l.largest {
 		return nil, fmt.Errorf("%w: %d bytes, the largest parcel is %d; send it as a stream", ErrTooLarge, n, l.largest)
 	}
@@ -134,12 +138,19 @@ func (l *link) tryAlloc(n int) (*Parcel, error) {
 	if l.err != nil {
 		return nil, l.err
 	}
-	if p := l.take(n); p != nil {
+	p := l.takeAs(n, l.passesWhole(n, relayed))
+	if p == nil {
+		p = l.take(n)
+	}
+	if p != nil {
 		return p, nil
 	}
 	l.grow(n)
 	return nil, fmt.Errorf("%w: no %d bytes in a row are free", ErrNoMemory, n)
 }
+
+// passesWhole says whether a parcel of n bytes travels as a segment of its own.
+func (l *link) passesWhole(n int, relayed bool) bool { return relayed && l.whole > 0 && n >= l.whole }
 
 // alloc waits for memory until ctx ends.
 func (l *link) alloc(ctx context.Context, n int) (*Parcel, error) {
@@ -148,7 +159,7 @@ func (l *link) alloc(ctx context.Context, n int) (*Parcel, error) {
 
 // allocFor is alloc for a parcel that goes to another companion, or to the engine.
 func (l *link) allocFor(ctx context.Context, n int, relayed bool) (*Parcel, error) {
-	whole := relayed && l.whole > 0 && n >= l.whole
+	whole := l.passesWhole(n, relayed)
 	if n < 0 || n > l.largest {
 		return nil, fmt.Errorf("%w: %d bytes, the largest parcel is %d; send it as a stream", ErrTooLarge, n, l.largest)
 	}

@@ -150,7 +150,7 @@ func (f *flow) orphaned() *closing {
 	l := f.from.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil && f.from.ended != nil && f.from.ended.code == closePeer {
+	if f.from.ended != nil && f.from.ended.code == closeLink {
 		return f.from.ended
 	}
 	return nil
@@ -301,20 +301,24 @@ const openTimeout = 30 * time.Second
 // connect answers a session that one companion opens to another: it opens one to
 // the other, and tells the first how that went.
 func (m *member) connect(s *Session, o opening, name string) {
-	err := m.bridge(s, o, name)
-	if err == nil {
-		return
+	if err := m.bridge(s, o, name); err != nil {
+		_ = s.close(notConnected(err))
 	}
-	why := closing{closePeer, err.Error()}
+}
+
+// notConnected is what the opener hears of err.
+func notConnected(err error) closing {
 	switch {
 	case errors.Is(err, ErrAddress):
-		why = closing{closeAddress, "no such companion or service"}
+		return closing{closeAddress, "no such companion or service"}
 	case errors.Is(err, ErrRefused):
-		why.code = closeRefused
+		return closing{closeRefused, err.Error()}
 	case errors.Is(err, ErrNoMemory):
-		why.code = closeMemory
+		return closing{closeMemory, err.Error()}
+	case errors.Is(err, context.DeadlineExceeded): // it may be stopped, and that is not death
+		return closing{closeRefused, fmt.Sprintf("it has not answered for %v", openTimeout)}
 	}
-	_ = s.close(why)
+	return closing{closePeer, err.Error()}
 }
 
 func (m *member) bridge(s *Session, o opening, name string) error {

@@ -34,6 +34,7 @@ func (s *Session) copied(ctx context.Context, b []byte) (*Parcel, error) {
 // send takes a credit and publishes p with the given flags.
 func (s *Session) send(ctx context.Context, p *Parcel, flags uint8, correlation uint32) error {
 	if p.l != s.l {
+		p.Release()
 		return fmt.Errorf("%w: a parcel of another connection", ErrAddress)
 	}
 	if err := s.takeCredit(ctx); err != nil {

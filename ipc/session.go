@@ -18,6 +18,10 @@ const (
 	closeMemory
 )
 
+// closeLink ends the sessions of a link that is dead: why is the link's error. To
+// another companion it is closePeer; it is on no lane.
+const closeLink = 1 << 16
+
 // Session is one conversation between two ends: messages in both directions, in
 // order, with at most a window of them unread. Many sessions share a lane. Any
 // number of goroutines may use one; who wants to know which reply belongs to
@@ -91,7 +95,7 @@ func (s *Session) Alloc(ctx context.Context, n int) (*Parcel, error) {
 // TryAlloc is Alloc without waiting: ErrNoMemory when nothing is free. The other
 // side is told, and its Recv answers ErrStarved once.
 func (s *Session) TryAlloc(n int) (*Parcel, error) {
-	p, err := s.l.tryAlloc(n)
+	p, err := s.l.tryAllocFor(n, s.relayed())
 	if errors.Is(err, ErrNoMemory) {
 		s.starved(n)
 	}
@@ -130,18 +134,15 @@ func (s *Session) over() error {
 // err makes the end of s an error. The caller holds mu.
 func (c *closing) err(s *Session) error {
 	kind := ErrPeer
-	if c.code == closePeer && errors.Is(s.l.err, ErrFault) {
-		return fmt.Errorf("session with %s/%s: %w", s.peer, s.service, s.l.err)
-	}
 	switch c.code {
+	case closeLink:
+		return fmt.Errorf("session with %s/%s: %w", s.peer, s.service, s.l.err)
 	case closeDone:
 		return io.EOF
 	case closeAddress:
 		kind = ErrAddress
 	case closeRefused, closeQuota:
 		kind = ErrRefused
-	case closeCanceled:
-		kind = context.Canceled
 	case closeMemory:
 		kind = ErrNoMemory
 	}
@@ -235,6 +236,9 @@ func (s *Session) close(why closing) error {
 	}
 	s.closed = true
 	s.dropQueue()
+	if why.code == closeLink {
+		why.code = closePeer
+	}
 	if l.err == nil {
 		r := newRecord(kindClose, 0, s.id, why.code)
 		r.setInline([]byte(clip(why.reason, maxInline)))

@@ -3,6 +3,7 @@ package ipc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 )
 
@@ -24,7 +25,8 @@ type Writer struct {
 // Writer starts a stream to the other side. ctx ends its waits for memory.
 func (s *Session) Writer(ctx context.Context) *Writer { return &Writer{s: s, ctx: ctx} }
 
-// Write copies b into shared memory.
+// Write copies b into shared memory. io.ErrClosedPipe: the other side has closed the
+// session; the other errors are those of Session.Alloc and Session.Send.
 func (w *Writer) Write(b []byte) (int, error) {
 	done := 0
 	for done < len(b) {
@@ -85,7 +87,10 @@ func (w *Writer) ensure() error {
 func (w *Writer) flush(flags uint8) {
 	p := w.p
 	w.p = nil
-	w.err = w.s.send(w.ctx, p, flags, 0)
+	if w.err = w.s.send(w.ctx, p, flags, 0); errors.Is(w.err, io.EOF) {
+		// As an answer of Write io.EOF would pass for the end of what is copied.
+		w.err = fmt.Errorf("stream to %s/%s: the other side has closed: %w", w.s.peer, w.s.service, io.ErrClosedPipe)
+	}
 }
 
 // Close sends what is left and ends the stream.
@@ -134,7 +139,8 @@ type Reader struct {
 func (s *Session) Reader(ctx context.Context) *Reader { return &Reader{s: s, ctx: ctx} }
 
 // Read answers io.EOF at the end of the stream, and io.ErrUnexpectedEOF when the
-// other side closed before it.
+// other side closed before it. That the other side is short of memory for a while
+// (ErrStarved) is no end of a stream.
 func (r *Reader) Read(b []byte) (int, error) {
 	for r.err == nil {
 		if r.m == nil {
@@ -163,7 +169,9 @@ func (r *Reader) Read(b []byte) (int, error) {
 
 func (r *Reader) fetch() {
 	r.off = 0
-	r.m, r.err = r.s.Recv(r.ctx)
+	for r.m, r.err = r.s.Recv(r.ctx); errors.Is(r.err, ErrStarved); {
+		r.m, r.err = r.s.Recv(r.ctx)
+	}
 	if errors.Is(r.err, io.EOF) {
 		r.err = io.ErrUnexpectedEOF
 	}

@@ -48,7 +48,7 @@ func (l *link) takeDown() {
 		l.dropExtent(e)
 	}
 	for _, s := range l.sessions {
-		if s.ended == nil || s.ended.code == closePeer {
+		if s.ended == nil || s.ended.code == closeLink {
 			s.dropQueue()
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -380,8 +381,12 @@ func TestAnOpeningIsNotWaitedForForEver(t *testing.T) {
 		s.service, s.joining = "x", true
 		from.link.mu.Unlock()
 		start := time.Now()
-		if err := from.bridge(s, opening{address: "to/x"}, "to"); !errors.Is(err, context.DeadlineExceeded) {
+		err := from.bridge(s, opening{address: "to/x"}, "to")
+		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("the answer never came: %v", err)
+		}
+		if why := notConnected(err); why.code != closeRefused || !strings.Contains(why.reason, "not answered for 30s") {
+			t.Errorf("the opener hears %+v", why)
 		}
 		if took := time.Since(start); took < openTimeout || took > openTimeout+time.Millisecond {
 			t.Errorf("given up after %v", took)
