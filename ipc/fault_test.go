@@ -363,6 +363,19 @@ var losses = []struct {
 		<-r.victim.Done()
 		r.wantFault(r.victim.Err())
 	}},
+	{"the directory, under who awaits somebody", false, false, func(r *lossRig) {
+		c := r.victim
+		c.roster.mu.Lock()
+		lost := c.roster.lost
+		c.roster.lost = func(err error) { // the client ends later than the watch does
+			time.Sleep(20 * time.Millisecond)
+			lost(err)
+		}
+		c.roster.mu.Unlock()
+		r.lose(c.link, func(*link) [][]byte { return [][]byte{c.roster.seg.Bytes()} })
+		_, err := c.Await(r.ctx, "nobody")
+		r.wantFault(err)
+	}},
 }
 
 // losingReader fills buffers that vanish.

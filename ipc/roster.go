@@ -151,6 +151,10 @@ func (c *Client) Await(ctx context.Context, name string) (Entry, error) {
 			}
 		}
 	}
+	select { // a directory that has vanished ends the client a moment later
+	case <-c.Done():
+	case <-ctx.Done():
+	}
 	if err := c.Err(); err != nil {
 		return Entry{}, err
 	}
