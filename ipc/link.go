@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"berth/internal/shm"
 )
@@ -222,7 +223,18 @@ func (l *link) tell(kind uint8, body []byte, grants ...grant) error {
 	return err
 }
 
-func clip(s string, n int) string { return s[:min(len(s), n)] }
+// clip cuts s to n bytes or, where that would cut a character apart, a few less.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for at := n; at >= 0 && at > n-utf8.UTFMax; at-- {
+		if utf8.RuneStart(s[at]) {
+			return s[:at]
+		}
+	}
+	return s[:n]
+}
 
 // serve reads control frames until the stream ends, hands those that are not the
 // link's own to other, and takes the link down.
