@@ -159,6 +159,14 @@ func TestBadRequestsOfTheCache(t *testing.T) {
 	if err := c.Retain(ctx, "all", make([]byte, 1<<20)); err != nil {
 		t.Errorf("exactly the budget: %v", err)
 	}
+	for range 20 {
+		if err := c.Retain(ctx, "all", nil); !errors.Is(err, ErrRefused) {
+			t.Errorf("nothing: %v", err)
+		}
+	}
+	if err := c.Retain(ctx, "a/b", []byte("x")); !errors.Is(err, ErrAddress) {
+		t.Errorf("no name: %v", err)
+	}
 }
 
 func TestARetainThatNeverComes(t *testing.T) {

@@ -243,6 +243,7 @@ func (m *member) dead(l *link, _ error) {
 // Retain has the engine keep b under name, for late companions and after this one
 // is gone. An earlier payload of that name is replaced for those who fetch later.
 // ErrNoMemory: it is larger than the cache, or too much of that is being read.
+// ErrRefused: b is empty. ErrAddress: name is none.
 //
 // When the cache is full, what was retained or fetched least recently is forgotten
 // first; nothing that somebody has fetched and not yet released is.
