@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"berth/session"
 )
 
 // TestMain lets the test binary play a companion in a process of its own.
@@ -20,7 +22,13 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv("BERTH_TEST_COMPANION"); role != "" {
 		os.Exit(playCompanion(role, os.Getenv("BERTH_TEST_ENDPOINT"), os.Getenv("BERTH_TEST_NAME")))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if s, err := session.Named(fmt.Sprintf("example-%d", os.Getpid())); err == nil {
+		if dir, err := s.RuntimeDir(); err == nil {
+			_ = os.RemoveAll(dir) // nobody else does
+		}
+	}
+	os.Exit(code)
 }
 
 // playCompanion registers, says so on stdout, and does what its role says until

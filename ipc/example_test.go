@@ -101,7 +101,7 @@ func Example() {
 }
 
 func ExampleNewEngine() {
-	sess, err := session.Named(fmt.Sprintf("embedded-%d", os.Getpid()))
+	sess, err := session.Named(fmt.Sprintf("example-%d", os.Getpid()))
 	if err != nil {
 		log.Fatal(err)
 	}
