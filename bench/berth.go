@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"berth/ipc"
@@ -26,18 +28,36 @@ type viaBerth struct {
 	dir string
 }
 
-func startBerth(size int, noSpin bool) (transport, int, error) {
-	s, err := session.Named(fmt.Sprintf("bench-%d", os.Getpid()))
-	if err != nil {
-		return nil, 0, err
+// benchSession is the session of the engines here, and its directory, which goes with
+// the engine.
+func benchSession() (s session.Session, dir string, err error) {
+	if s, err = session.Named(fmt.Sprintf("bench-%d", os.Getpid())); err == nil {
+		dir, err = s.RuntimeDir()
 	}
-	dir, err := s.RuntimeDir()
+	return s, dir, err
+}
+
+// tidyWhenStopped has the directory go as well when this program is told to end.
+func tidyWhenStopped() {
+	stopped := make(chan os.Signal, 1)
+	signal.Notify(stopped, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-stopped
+		if _, dir, err := benchSession(); err == nil {
+			_ = os.RemoveAll(dir)
+		}
+		os.Exit(1)
+	}()
+}
+
+func startBerth(size int, noSpin bool) (transport, int, error) {
+	s, dir, err := benchSession()
 	if err != nil {
 		return nil, 0, err
 	}
 	e, err := ipc.NewEngine(s, ipc.Options{Incoming: 4 << 20, NoSpin: noSpin})
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, errors.Join(err, os.RemoveAll(dir))
 	}
 	role := "berth"
 	if noSpin {
@@ -45,7 +65,7 @@ func startBerth(size int, noSpin bool) (transport, int, error) {
 	}
 	cmd, err := child(role, e.Endpoint())
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, errors.Join(err, e.Close(), os.RemoveAll(dir))
 	}
 	v := &viaBerth{e: e, cmd: cmd, dir: dir}
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {

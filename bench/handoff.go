@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"berth/ipc"
-	"berth/session"
 )
 
 var moveSizes = []int{4 << 10, 1 << 20, 64 << 20, 1 << 30}
@@ -30,11 +29,7 @@ func (m move) total() time.Duration { return m.Send + m.Rest }
 // measureMoves has one companion hand parcels to this process, the engine's host, and
 // through it to another companion. It answers medians.
 func measureMoves() ([]move, error) {
-	sess, err := session.Named(fmt.Sprintf("bench-%d", os.Getpid()))
-	if err != nil {
-		return nil, err
-	}
-	dir, err := sess.RuntimeDir()
+	sess, dir, err := benchSession()
 	if err != nil {
 		return nil, err
 	}

@@ -71,6 +71,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "-sizes:", err)
 		os.Exit(2)
 	}
+	tidyWhenStopped()
 	r := run(plan{*rounds, chosen(*only), sizes})
 	if *moves {
 		if r.moves, err = measureMoves(); err != nil {
