@@ -268,7 +268,7 @@
 //	66048 bytes in the body of an open                             dropped
 //	   10 seconds from dialling to hello, and from there to mapped hung up
 //	    2 longer for a name that somebody has, in seconds          refused, code 2
-//	   30 waited for the answer to its open, in seconds            close, code 3
+//	   30 waited for the answer to its open, in seconds            close, code 2
 //	   30 mapping what it has fetched, in seconds                  close, code 2
 //	   30 silent within what it retains, in seconds                close, code 2
 //	 1024 fetched payloads that it has not released                close, code 2

@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -250,7 +251,7 @@ func TestCacheIsAsDocumented(t *testing.T) {
 	says(t, "Cache", "an extent frame of half %d and, when that is mapped, by a message with flag %d", passed, flagWhole)
 	says(t, "Cache", "Codes: %d nothing is kept under that name, %d not a request, or other bytes than were announced, %d no room",
 		closeAddress, closeRefused, closeMemory)
-	says(t, "Limits", "answer to its open, in seconds close, code %d", closePeer)
+	says(t, "Limits", "answer to its open, in seconds close, code %d", notConnected(context.DeadlineExceeded).code)
 	says(t, "Limits", "the oldest goes, and close, code %d while all are being read", closeMemory)
 }
 
