@@ -57,7 +57,7 @@ var errDeaf = errors.New("it leaves its control frames unread")
 var errStranger = errors.New("a stranger dialled")
 
 func share(s *shm.Segment) grant     { return grant{s.Handle(), rightsWrite} }
-func shareRead(s *shm.Segment) grant { return grant{s.Handle(), rightsRead} }
+func shareRead(s *shm.Segment) grant { return grant{s.ReadHandle(), rightsRead} }
 
 func encodeHead(kind uint8, handles, body int) [frameHead]byte {
 	var h [frameHead]byte

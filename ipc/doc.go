@@ -32,8 +32,9 @@
 //
 // and the engine alone writes the directory, which every companion maps for
 // reading. Segments are anonymous (memfd with sealed size, unnamed section,
-// unlinked shm), committed before use, and sealed against further writable maps
-// as soon as both sides have mapped them.
+// unlinked shm), committed before use, and on Linux sealed against further writable
+// maps as soon as both sides have mapped them, the directory before. On Windows and
+// macOS what the companion may only read comes by a handle that allows no more.
 //
 // # Control frames
 //
@@ -278,7 +279,7 @@
 // Memory: three quarters of the engine's budget for one companion unless its host says
 // otherwise, then denied; a parcel of more than "largest parcel" (welcome) is never
 // granted, and a want for one is dropped. Descriptors: the engine keeps one for each
-// segment, a companion may close what it has mapped. While fewer than 64 are left of
+// segment (macOS: two), a companion may close what it has mapped. While fewer than 64 are left of
 // the engine's own (Unix) nobody new is let in: refused, code 3.
 //
 // # Addresses

@@ -43,6 +43,7 @@ type Segment struct {
 	size   int
 	access Access
 	handle platformHandle
+	reader *platformHandle // for ReadHandle, where rights belong to the descriptor
 }
 
 // NewSegment makes a zeroed segment of size bytes (rounded up to whole pages)
@@ -89,9 +90,18 @@ func (s *Segment) Size() int { return s.size }
 // handle of this process); it stays owned by the segment.
 func (s *Segment) Handle() uintptr { return uintptr(s.handle) }
 
+// ReadHandle is Handle for who may only read: on macOS a descriptor that allows no
+// more. On Windows the rights of the duplicate decide, on Linux Seal and Freeze do.
+func (s *Segment) ReadHandle() uintptr {
+	if s.reader != nil {
+		return uintptr(*s.reader)
+	}
+	return s.Handle()
+}
+
 // Seal refuses every further writable map of the segment, by anybody; maps that
 // exist go on writing. For good, unless it is frozen later. Where the system has no such seal it does
-// nothing: there the rights of the handle that was passed on decide.
+// nothing: there whoever got Handle and not ReadHandle can go on making writable maps.
 func (s *Segment) Seal() error {
 	if s.handle == noHandle {
 		return nil
@@ -111,6 +121,9 @@ func (s *Segment) Close() error {
 			err = s.unmap()
 		}
 		err = errors.Join(err, closeHandle(s.handle))
+		if s.reader != nil {
+			err = errors.Join(err, closeHandle(*s.reader))
+		}
 		s.b = nil
 	})
 	return err

@@ -2,6 +2,7 @@ package shm
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -14,26 +15,43 @@ const (
 	noHandle platformHandle = -1
 )
 
-// newSegment makes a named object and takes its name away at once: only the
-// descriptor is left. An object that was unlinked can't be opened again, and its
-// size can be set only once.
+// newSegment makes a named object and takes its name away at once: only two
+// descriptors are left, one of them for who may only read. An object that was unlinked
+// can't be opened again, and its size can be set only once.
 func newSegment(size int) (*Segment, error) {
 	name := append([]byte("/b"+rand.Text()[:20]), 0)
+	fd, err := shmOpen(name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := shmOpen(name, unix.O_RDONLY)
 	// SAFETY: name is NUL-terminated and the call keeps it alive.
 	//nolint:staticcheck // without cgo there are no wrappers of the system library
-	fd, _, errno := unix.Syscall(unix.SYS_SHM_OPEN, uintptr(unsafe.Pointer(&name[0])), unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
-	if errno != 0 {
-		return nil, fmt.Errorf("%w: shm_open: %w", ErrMemory, errno)
-	}
-	// SAFETY: as above.
-	//nolint:staticcheck // as above
 	_, _, _ = unix.Syscall(unix.SYS_SHM_UNLINK, uintptr(unsafe.Pointer(&name[0])), 0, 0)
-	unix.CloseOnExec(int(fd))
-	if err := unix.Ftruncate(int(fd), int64(size)); err != nil {
-		_ = unix.Close(int(fd))
-		return nil, fmt.Errorf("%w: %d bytes: %w", ErrMemory, size, err)
+	if err != nil {
+		return nil, errors.Join(err, closeHandle(fd))
 	}
-	return openSegment(platformHandle(fd), size, ReadWrite)
+	if err := unix.Ftruncate(int(fd), int64(size)); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %d bytes: %w", ErrMemory, size, err), closeHandle(fd), closeHandle(reader))
+	}
+	s, err := openSegment(fd, size, ReadWrite)
+	if err != nil {
+		return nil, errors.Join(err, closeHandle(reader))
+	}
+	s.reader = &reader
+	return s, nil
+}
+
+// shmOpen opens the object of that NUL-terminated name for this user.
+func shmOpen(name []byte, flags uintptr) (platformHandle, error) {
+	// SAFETY: name is NUL-terminated and the call keeps it alive.
+	//nolint:staticcheck // as above
+	fd, _, errno := unix.Syscall(unix.SYS_SHM_OPEN, uintptr(unsafe.Pointer(&name[0])), flags, 0o600)
+	if errno != 0 {
+		return noHandle, fmt.Errorf("%w: shm_open: %w", ErrMemory, errno)
+	}
+	unix.CloseOnExec(int(fd))
+	return platformHandle(fd), nil
 }
 
 func openSegment(h platformHandle, size int, access Access) (*Segment, error) {
@@ -68,7 +86,8 @@ func (s *Segment) mapMemory() error {
 
 func (s *Segment) unmap() error { return unix.Munmap(s.b) }
 
-// seal does nothing: the system has no seals.
+// seal does nothing: the system has no seals, and who may only read has a descriptor
+// for that.
 func (s *Segment) seal() error { return nil }
 
 func closeHandle(h platformHandle) error { return unix.Close(int(h)) }
