@@ -67,15 +67,15 @@ func encodeHead(kind uint8, handles, body int) [frameHead]byte {
 	return h
 }
 
-// readFrame reads head and body from r; the handles are the business of the system.
-func readFrame(r io.Reader) (f frame, handles int, err error) {
-	var h [frameHead]byte
+// readFrame reads head and body from r; the handles are the business of the system. The
+// head goes into h, which the caller keeps: one of its own would be on the heap.
+func readFrame(r io.Reader, h *[frameHead]byte) (f frame, handles int, err error) {
 	if _, err := io.ReadFull(r, h[:]); err != nil {
 		return frame{}, 0, err
 	}
 	handles, n := int(le.Uint16(h[2:])), le.Uint32(h[4:])
 	if h[1] != 0 || handles > maxHandles || n > maxFrame {
-		return frame{}, 0, fmt.Errorf("%w: a frame with head %x", ErrProtocol, h)
+		return frame{}, 0, fmt.Errorf("%w: a frame with head %x", ErrProtocol, *h)
 	}
 	f.kind = h[0]
 	if n > 0 {

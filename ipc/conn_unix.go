@@ -28,6 +28,10 @@ type unixConn struct {
 
 	now     sending          // guarded by the outbox's mu: what try sends
 	sendNow func(fd uintptr) // one step of now; made once, so that a doorbell allocates nothing
+
+	// Of the reader, and kept for the same reason.
+	head   [frameHead]byte
+	coming receiving
 }
 
 func newUnixConn(c *net.UnixConn) (*unixConn, error) {
@@ -42,7 +46,7 @@ func newUnixConn(c *net.UnixConn) (*unixConn, error) {
 }
 
 func (u *unixConn) read() (frame, error) {
-	f, n, err := readFrame(u)
+	f, n, err := readFrame(u, &u.head)
 	if err == nil && n != len(u.handles) {
 		err = fmt.Errorf("%w: %d handles came where %d were announced", ErrProtocol, len(u.handles), n)
 	}
@@ -59,7 +63,7 @@ func (u *unixConn) read() (frame, error) {
 
 // Read receives bytes and collects the descriptors beside them.
 func (u *unixConn) Read(b []byte) (int, error) {
-	n, oobn, flags, _, err := u.c.ReadMsgUnix(b, u.oob)
+	n, oobn, flags, err := u.coming.receive(u, b)
 	if oobn > 0 {
 		if err := u.collect(u.oob[:oobn]); err != nil {
 			return n, err

@@ -27,7 +27,8 @@ const (
 type pipeConn struct {
 	*outbox
 	f      *os.File
-	engine bool // which end this is
+	engine bool            // which end this is
+	head   [frameHead]byte // of the reader
 
 	// mu is held for reading by who passes handles to the companion or takes them
 	// back: a handle of another process could get the number of one that is closed.
@@ -42,7 +43,7 @@ func newPipeConn(f *os.File, target windows.Handle) *pipeConn {
 }
 
 func (p *pipeConn) read() (frame, error) {
-	f, n, err := readFrame(p.f)
+	f, n, err := readFrame(p.f, &p.head)
 	if err != nil || n == 0 {
 		return f, err
 	}

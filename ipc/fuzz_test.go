@@ -45,10 +45,10 @@ func frameTarget() mutate.Target {
 		Name:  "FuzzFrame",
 		Seeds: [][]byte{frameOf(frameDoorbell, 0, nil), append(frameOf(frameMapped, 0, []byte{1, 0, 0, 0}), frameOf(frameWelcome, 4, make([]byte, 56))...)},
 		Run: func(t testing.TB, b []byte) uint64 {
-			r := bytes.NewReader(b)
+			r, head := bytes.NewReader(b), [frameHead]byte{}
 			for n := uint64(0); ; n++ {
 				at := len(b) - r.Len()
-				f, handles, err := readFrame(r)
+				f, handles, err := readFrame(r, &head)
 				if err != nil {
 					return min(n, 8)
 				}

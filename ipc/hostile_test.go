@@ -135,7 +135,7 @@ func TestRendezvousRefusesNonsense(t *testing.T) {
 			_ = c.Close()
 			continue
 		}
-		f, _, err := readFrame(c)
+		f, _, err := readFrame(c, new([frameHead]byte))
 		if err == nil && f.kind != frameRefused {
 			t.Errorf("%s: answered with frame %d", name, f.kind)
 		}

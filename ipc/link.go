@@ -126,6 +126,8 @@ type link struct {
 	spare       []*flow
 	parcels     []*Parcel
 	debts       debts
+
+	leadRelays func() // leads for as long as relays are busy; made once, so that a doorbell allocates nothing
 }
 
 func newLink(c linkConfig) (*link, error) {
@@ -150,6 +152,7 @@ func newLink(c linkConfig) (*link, error) {
 	l.watch.Stop()
 	l.shrinkTimer = time.AfterFunc(time.Hour, l.shrink)
 	l.shrinkTimer.Stop()
+	l.leadRelays = func() { _, _ = l.lead(context.Background(), (*relaying)(l)) }
 	l.users.Store(1)
 	if err = guarded(c.lane.Bytes(), "the lane", l.begin); err != nil {
 		_ = l.bell.close()

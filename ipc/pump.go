@@ -333,7 +333,7 @@ func (l *link) answer() {
 		l.disarm()
 		l.pump()
 		if r := (*relaying)(l); !r.ready() {
-			go func() { _, _ = l.lead(context.Background(), r) }() // for as long as it is busy
+			go l.leadRelays() // for as long as it is busy
 			return
 		}
 		l.leaveArmed()
