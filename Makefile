@@ -66,6 +66,8 @@ check: go $(LINT) ## formatting, vet for three systems, linters, import rules, s
 	  GOOS=$$os CGO_ENABLED=0 $(LINT) run --build-tags browser ./... || bad=1; done; [ -z "$$bad" ]
 	@for s in $$(git ls-files '*.sh' .ci/run); do bash -n "$$s"; done
 	@go mod verify >/dev/null
+	@# A module of its own, for Linux only: that is all that shmipc-go builds for.
+	@[ "$$(go env GOOS)" != linux ] || { echo "vet and test bench"; cd bench && go vet ./... && go test -count=1 ./...; }
 	@go test -count=1 .
 	@echo "check: all good"
 

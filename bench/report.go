@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -92,7 +93,7 @@ func (r *results) plot(dir string) error {
 		for _, name := range r.names {
 			rates = append(rates, bar{sizeName(size) + " · " + name, r.rate[name][size]})
 		}
-		rates = append(rates, bar{sizeName(size) + " · memcpy", r.copying[size]})
+		rates = append(rates, bar{sizeName(size) + " · memcpy", r.copying[size]}, bar{sizeName(size) + " · two bare copies", r.twice[size]})
 	}
 	err := os.WriteFile(filepath.Join(dir, "roundtrip.svg"), []byte(bars("Round trip of 64 bytes, p50", "µs", trips)), 0o644)
 	if err != nil {
@@ -106,13 +107,13 @@ type bar struct {
 	value float64
 }
 
+// bars draws what was measured: of some there are only round trips, and some fail.
 func bars(title, unit string, all []bar) string {
 	const row, left, width = 20, 210, 420
+	all = slices.DeleteFunc(all, func(b bar) bool { return b.value <= 0 })
 	low, high := math.Inf(1), 0.0
 	for _, b := range all {
-		if b.value > 0 {
-			low, high = min(low, b.value), max(high, b.value)
-		}
+		low, high = min(low, b.value), max(high, b.value)
 	}
 	low /= 2
 	var s strings.Builder
@@ -120,10 +121,7 @@ func bars(title, unit string, all []bar) string {
 	fmt.Fprintf(&s, `<rect width="100%%" height="100%%" fill="white"/><text x="8" y="16" font-weight="bold">%s (%s, logarithmic)</text>`, title, unit)
 	for i, b := range all {
 		y := row * (i + 1)
-		length := 0.0
-		if b.value > 0 {
-			length = width * math.Log(b.value/low) / math.Log(high/low)
-		}
+		length := width * math.Log(b.value/low) / math.Log(high/low)
 		color := "#9aa5b1"
 		if strings.Contains(b.name, "berth") {
 			color = "#1f6feb"
