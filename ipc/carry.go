@@ -27,7 +27,7 @@ func (c *Client) Carry(ctx context.Context, service string, header []byte, body 
 		_ = s.Fail(read.err.Error())
 		return nil, read.err
 	}
-	m, recvErr := s.Recv(ctx)
+	m, recvErr := s.message(ctx)
 	if recvErr != nil {
 		if err == nil || errors.Is(err, io.ErrClosedPipe) {
 			err = recvErr

@@ -101,8 +101,9 @@ func (l *link) gotOpen(r *record) error {
 	if id&1 == l.nextID&1 || id <= l.lastPeer {
 		return fmt.Errorf("session %d opened after session %d", id, l.lastPeer)
 	}
-	if len(l.sessions) >= maxUnclosed {
-		return fmt.Errorf("%d sessions that were refused or ended and never closed", len(l.sessions))
+	// A companion trusts its engine, which opens what others want of it.
+	if l.guests >= maxUnclosed && !l.companion {
+		return fmt.Errorf("%d sessions that were refused or ended and never closed", l.guests)
 	}
 	l.lastPeer = id
 	o, err := l.readOpening(r)
@@ -118,7 +119,7 @@ func (l *link) gotOpen(r *record) error {
 	s.credit, s.accepted = s.limit, true
 	s.peer, s.header = o.from, o.header
 	s.trusted = r.flags()&flagTrusted != 0
-	if len(l.sessions) > maxSessions {
+	if l.guests > maxSessions {
 		why = &closing{closeQuota, "too many sessions are open"}
 	} else {
 		// The service can't send before mu is free: the answer goes first.

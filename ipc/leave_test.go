@@ -95,7 +95,8 @@ func TestLeavingWithAFullRing(t *testing.T) {
 	e.mu.Unlock()
 	engine.mu.Lock() // it can't read
 	for range 2 * defaultSlots {
-		s.starved(1)
+		r := newRecord(kindStarved, 0, s.id, 0)
+		s.l.post(&r)
 	}
 	_ = s.Close()
 	left := make(chan struct{})

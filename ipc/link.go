@@ -102,6 +102,7 @@ type link struct {
 	err         error // why the link is dead
 	done        chan struct{}
 	sessions    map[uint32]*Session
+	guests      int // of sessions: opened by the other side
 	nextID      uint32
 	lastPeer    uint32 // the newest number the other side has opened
 	mem         memory

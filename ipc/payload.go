@@ -3,6 +3,7 @@ package ipc
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"berth/internal/shm"
 )
@@ -278,6 +279,21 @@ func (l *link) denied() {
 	clear(l.starving[len(kept):])
 	if l.starving, l.wanted = kept, 0; next > 0 {
 		l.grow(next)
+	} else if len(kept) > 0 && l.err == nil {
+		time.AfterFunc(askAgain, l.ask)
+	}
+}
+
+// askAgain is when those who were denied more, and wait for what the other side will
+// release, have it asked for again: that may take for ever, and others may have given
+// memory back by then.
+const askAgain = time.Second
+
+func (l *link) ask() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.starving) > 0 && l.err == nil {
+		l.grow(l.starving[0].n)
 	}
 }
 
@@ -360,7 +376,7 @@ func (l *link) release(m *Message) {
 			l.owe(m.loc)
 		}
 		l.dropForeign(m.from)
-	} else if s.taken++; s.taken >= (l.window+1)/2 {
+	} else if s.taken++; s.taken >= (l.window+1)/2 || s.pending >= l.window && s.queue.len() == 0 { // somebody may wait for more
 		s.creditTaken()
 	}
 	m.s, m.data, m.from, m.next = nil, nil, nil, nil

@@ -214,6 +214,7 @@ func (f *flow) forward() bool {
 		return f.rest()
 	}
 	to.credit--
+	to.told = false
 	p := f.parcel
 	f.parcel = nil
 	l.mu.Unlock()
@@ -321,12 +322,22 @@ func notConnected(err error) closing {
 	return closing{closePeer, err.Error()}
 }
 
+// hosts is how many sessions this end has opened that are not over on both sides.
+func (l *link) hosts() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.sessions) - l.guests
+}
+
 func (m *member) bridge(s *Session, o opening, name string) error {
 	m.e.mu.Lock()
 	other := m.e.members[name]
 	m.e.mu.Unlock()
 	if other == nil || !other.registered() {
 		return fmt.Errorf("%w: no companion %q is registered", ErrAddress, name)
+	}
+	if n := other.link.hosts(); n >= maxUnclosed {
+		return fmt.Errorf("%w: %d sessions to it are open or unanswered", ErrRefused, n)
 	}
 	ctx, cancel := context.WithTimeout(m.link.ctx, openTimeout)
 	defer cancel()

@@ -303,7 +303,7 @@ func (c *Client) askCache(ctx context.Context, q cacheRequest) (*Message, error)
 		return nil, err
 	}
 	defer func() { _ = s.Close() }()
-	m, err := s.Recv(ctx)
+	m, err := s.message(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s %q: %w", q.Op, q.Name, err)
 	}

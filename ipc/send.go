@@ -7,10 +7,12 @@ import (
 
 // Send hands p over: from now on it belongs to the other side, whatever Send
 // answers. It waits while the window is full, until ctx ends. io.EOF: the other side
-// has closed. ErrPeer: it is gone. ErrClosed: this side has closed.
+// has closed. ErrPeer: it is gone, and ErrNoMemory besides when the session ended because
+// a message was lost on its way for want of memory. ErrClosed: this side has closed.
 func (s *Session) Send(ctx context.Context, p *Parcel) error { return s.send(ctx, p, 0, 0) }
 
-// SendBytes copies b into a parcel and sends it.
+// SendBytes copies b into a parcel and sends it. Its errors are those of Alloc and of
+// Send; ErrNoMemory without ErrPeer: there is no memory now, and the session goes on.
 func (s *Session) SendBytes(ctx context.Context, b []byte) error {
 	p, err := s.copied(ctx, b)
 	if err != nil {
@@ -122,6 +124,7 @@ func (s *Session) takeCredit(ctx context.Context) error {
 		err := s.over()
 		if err == nil && s.credit > 0 {
 			s.credit--
+			s.told = false
 			if s.credit > 0 {
 				l.notifyOne(s.sendable)
 			}

@@ -45,6 +45,7 @@ type Session struct {
 	pending  int  // messages of the peer that it has no credit back for
 	accepted bool // the peer said opened
 	noticed  bool // a notice of missing memory is in the queue
+	told     bool // the other side has had such a notice since the last message to it
 	closed   bool // by this side
 	ended    *closing
 	calls    []*call
@@ -61,6 +62,9 @@ type Session struct {
 func (l *link) newSession(id uint32) *Session {
 	s := &Session{l: l, id: id, recv: make(chan struct{}, 1), sendable: make(chan struct{}, 1)}
 	l.sessions[id] = s
+	if l.isGuest(s) {
+		l.guests++
+	}
 	return s
 }
 
@@ -102,10 +106,19 @@ func (s *Session) TryAlloc(n int) (*Parcel, error) {
 	return p, err
 }
 
+// starved tells the other side, once for each message that goes out: notices take no
+// credit, and who polls would fill the ring of one that does not read.
 func (s *Session) starved(n int) {
+	l := s.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.told || l.err != nil {
+		return
+	}
+	s.told = true
 	r := newRecord(kindStarved, 0, s.id, 0)
 	r.setLocation(location{length: uint64(n)})
-	s.l.post(&r)
+	l.post(&r)
 }
 
 // notifyOne passes a wake-up on to the next one who waits on ch. The leader is told
@@ -143,8 +156,8 @@ func (c *closing) err(s *Session) error {
 		kind = ErrAddress
 	case closeRefused, closeQuota:
 		kind = ErrRefused
-	case closeMemory:
-		kind = ErrNoMemory
+	case closeMemory: // ErrPeer besides: what Alloc says of a wish that was denied is no end
+		return fmt.Errorf("session with %s/%s: %w: %w: %s", s.peer, s.service, ErrPeer, ErrNoMemory, c.reason)
 	}
 	return fmt.Errorf("session with %s/%s: %w: %s", s.peer, s.service, kind, c.reason)
 }
@@ -171,6 +184,15 @@ func (s *Session) Recv(ctx context.Context) (*Message, error) {
 		}
 		if err := l.await(ctx, (*recvWanted)(s), s.recv); err != nil {
 			return nil, err
+		}
+	}
+}
+
+// message is Recv for who has no use for a notice.
+func (s *Session) message(ctx context.Context) (*Message, error) {
+	for {
+		if m, err := s.Recv(ctx); !errors.Is(err, ErrStarved) {
+			return m, err
 		}
 	}
 }
@@ -224,8 +246,14 @@ func (l *link) forget(s *Session) {
 	if s.out != nil && l.sessions[s.id] == s {
 		l.relayed.Add(-1)
 	}
+	if l.sessions[s.id] == s && l.isGuest(s) {
+		l.guests--
+	}
 	delete(l.sessions, s.id)
 }
+
+// isGuest says whether the other side has opened s.
+func (l *link) isGuest(s *Session) bool { return s.id&1 != l.nextID&1 }
 
 func (s *Session) close(why closing) error {
 	l := s.l

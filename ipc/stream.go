@@ -169,10 +169,7 @@ func (r *Reader) Read(b []byte) (int, error) {
 
 func (r *Reader) fetch() {
 	r.off = 0
-	for r.m, r.err = r.s.Recv(r.ctx); errors.Is(r.err, ErrStarved); {
-		r.m, r.err = r.s.Recv(r.ctx)
-	}
-	if errors.Is(r.err, io.EOF) {
+	if r.m, r.err = r.s.message(r.ctx); errors.Is(r.err, io.EOF) {
 		r.err = io.ErrUnexpectedEOF
 	}
 }

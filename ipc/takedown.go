@@ -23,10 +23,11 @@ func (l *link) lastWords() {
 	l.pumpAll()
 }
 
-// pumpAll handles what there is, and keeps the lead.
+// pumpAll handles what there is, and keeps the lead. What was written before the end
+// fits into the ring; who goes on writing after it is not listened to.
 func (l *link) pumpAll() {
 	defer l.rescue(debug.SetPanicOnFault(true), true)
-	for {
+	for last := l.pumped.Load() + uint64(l.slots); l.pumped.Load() < last; {
 		before := l.pumped.Load()
 		if l.pump(); l.pumped.Load() == before {
 			return

@@ -141,3 +141,46 @@ func TestWhoKeepsMoreThanHalfAWindow(t *testing.T) {
 		}
 	}
 }
+
+// TestCreditsComeBackToWhoWaitsBesideAReceiver: of a window of small messages, each in
+// somebody's hands, some are released while somebody waits for the next one.
+func TestCreditsComeBackToWhoWaitsBesideAReceiver(t *testing.T) {
+	e := testEngine(t, Options{Window: 16})
+	c := testClient(t, e, "c")
+	e.Handle("x", func(ctx context.Context, s *Session) {
+		for i := range 17 {
+			if s.SendBytes(ctx, []byte{byte(i)}) != nil {
+				return
+			}
+		}
+		<-ctx.Done()
+	})
+	ctx := testContext(t)
+	s, err := c.Open(ctx, "controller/x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var held []*Message
+	for range 16 {
+		m, err := s.Recv(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, m)
+	}
+	last := make(chan error, 1)
+	go func() {
+		m, err := s.Recv(ctx)
+		if err == nil {
+			m.Release()
+		}
+		last <- err
+	}()
+	waitFor(t, func() bool { return c.link.waiters.Load() > 0 })
+	for _, m := range held[:7] {
+		m.Release()
+	}
+	if err := <-last; err != nil {
+		t.Fatal(err)
+	}
+}

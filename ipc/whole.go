@@ -56,7 +56,7 @@ func (s *Session) sendWhole(ctx context.Context, p *Parcel, flags uint8, correla
 	e := p.ext
 	r := newRecord(kindMessage, flags|flagWhole, s.id, correlation)
 	r.setLocation(location{e.number, e.block[p.at].generation, 0, uint64(len(p.data))})
-	if e.held != 1 || e.sent != 0 || p.at != 0 || l.err != nil { // its tail was used for something else
+	if len(p.data) < l.whole || e.held != 1 || e.sent != 0 || p.at != 0 || l.err != nil { // it was shortened, or its tail used for something else
 		r = newRecord(kindMessage, flags, s.id, correlation)
 		l.sealLocked(p, &r, s.id)
 		l.mu.Unlock()
@@ -151,6 +151,7 @@ func (f *flow) passWhole() bool {
 		return false
 	}
 	to.credit--
+	to.told = false
 	p.state = passagePosted
 	r := newRecord(kindMessage, f.held.flags, to.id, f.held.correlation)
 	r.setLocation(location{p.number, 1, 0, uint64(len(f.held.data))})
@@ -237,10 +238,12 @@ func (e *Engine) transfer(from, to *member, n int64) {
 	if e.members[from.name] == from {
 		from.bytes -= n
 		e.used -= n
+		e.directory.resize(from.index, from.bytes)
 	}
 	if e.members[to.name] == to {
 		to.bytes += n
 		e.used += n
+		e.directory.resize(to.index, to.bytes)
 	} else {
 		e.roomMayBeFree()
 	}

@@ -210,3 +210,77 @@ func engineForgot(e *Engine, name string, number uint32) bool {
 	defer l.mu.Unlock()
 	return l.theirs[number] == nil
 }
+
+// TestAShortenedParcelIsCopied: what is left of it is not worth a segment, and the engine
+// takes none so small.
+func TestAShortenedParcelIsCopied(t *testing.T) {
+	e := testEngine(t, Options{})
+	a, b := testClient(t, e, "a"), testClient(t, e, "b")
+	b.Handle("sink", func(ctx context.Context, s *Session) {
+		if m, err := s.Recv(ctx); err == nil {
+			_ = s.SendBytes(ctx, []byte{byte(len(m.Bytes()))})
+			m.Release()
+		}
+	})
+	ctx := testContext(t)
+	s, err := a.Open(ctx, "b/sink", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Alloc(ctx, wholeSize+1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Shorten(100)
+	if err := s.Send(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+	m, err := s.Recv(ctx)
+	if err != nil {
+		t.Fatalf("%v; %+v", err, e.Stats().Dropped)
+	}
+	defer m.Release()
+	if m.Bytes()[0] != 100 {
+		t.Errorf("%d bytes came", m.Bytes()[0])
+	}
+}
+
+// TestTheDirectoryFollowsASegment: it is shown where it is counted.
+func TestTheDirectoryFollowsASegment(t *testing.T) {
+	e := testEngine(t, Options{})
+	a, b := testClient(t, e, "a"), testClient(t, e, "b")
+	got := make(chan struct{})
+	b.Handle("x", func(ctx context.Context, s *Session) {
+		m, err := s.Recv(ctx)
+		if err == nil {
+			defer m.Release()
+		}
+		close(got)
+		<-ctx.Done()
+	})
+	ctx := testContext(t)
+	s, err := a.Open(ctx, "b/x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Alloc(ctx, 32<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Send(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+	<-got
+	waitFor(t, func() bool {
+		counted := map[string]int64{}
+		for _, c := range e.Stats().Companions {
+			counted[c.Name] = c.BlockBytes
+		}
+		for _, d := range a.Companions() {
+			if d.BlockBytes != counted[d.Name] {
+				return false
+			}
+		}
+		return true
+	})
+}
