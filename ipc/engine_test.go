@@ -72,6 +72,7 @@ func echo(ctx context.Context, s *Session) {
 		}
 		p, err := s.Alloc(ctx, len(m.Bytes()))
 		if err != nil {
+			m.Release() // or its memory would stay on the account
 			return
 		}
 		copy(p.Bytes(), m.Bytes())

@@ -52,6 +52,7 @@ func upper(ctx context.Context, s *ipc.Session) {
 		}
 		p, err := s.Alloc(ctx, len(m.Bytes()))
 		if err != nil {
+			m.Release()
 			return
 		}
 		copy(p.Bytes(), bytes.ToUpper(m.Bytes()))

@@ -299,7 +299,8 @@ func (l *link) ask() {
 
 // Message is what the other side sent. Its bytes are the sender's memory itself:
 // who sent them may still change them, so what is checked must be copied first.
-// It must be released once, by one goroutine, and not be touched after that.
+// It must be released once, by one goroutine, and not be touched after that. One that
+// never is keeps its memory mapped and on the account, even when its sender has gone.
 type Message struct {
 	s           *Session
 	data        []byte

@@ -124,6 +124,11 @@ func TestReclaimOnABusyMachine(t *testing.T) {
 	for i := range all {
 		all[i].kill()
 	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("left: %+v", e.Stats())
+		}
+	}()
 	waitFor(t, func() bool { st := e.Stats(); return len(st.Companions) == 0 && st.Used == 0 })
 }
 
