@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 )
 
@@ -176,5 +177,23 @@ func TestTryAllocGivesASegmentOfItsOwn(t *testing.T) {
 	defer p.Release()
 	if !p.whole {
 		t.Error("it would be copied")
+	}
+}
+
+// TestTheEndOfALinkIsNotTheOtherSidesToClaim: whatever code a close bears, the session is
+// over and nothing else is.
+func TestTheEndOfALinkIsNotTheOtherSidesToClaim(t *testing.T) {
+	for _, code := range []uint32{closeMemory + 1, 1 << 16, 1<<32 - 1} {
+		a, b := heapPair(t, 8, testHost{}, testHost{})
+		b.mu.Lock()
+		s := b.newSession(1)
+		s.accepted = true
+		b.mu.Unlock()
+		r := newRecord(kindClose, 0, s.id, code)
+		r.setInline([]byte("so it says"))
+		a.post(&r)
+		if _, err := s.Recv(testContext(t)); !errors.Is(err, ErrPeer) || !strings.Contains(err.Error(), "so it says") {
+			t.Errorf("code %d: %v", code, err)
+		}
 	}
 }

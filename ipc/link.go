@@ -182,7 +182,8 @@ func (l *link) die(err error) bool {
 	l.cancel(err)
 	l.shake()
 	for _, s := range l.sessions {
-		s.end(closing{closeLink, err.Error()})
+		s.cut = s.ended == nil
+		s.end(closing{closePeer, err.Error()})
 	}
 	return true
 }

@@ -150,10 +150,10 @@ func (f *flow) orphaned() *closing {
 	l := f.from.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if f.from.ended != nil && f.from.ended.code == closeLink {
-		return f.from.ended
+	if !f.from.cut {
+		return nil
 	}
-	return nil
+	return f.from.ended
 }
 
 // rest waits for something to change, if there is somebody for whom.

@@ -18,10 +18,6 @@ const (
 	closeMemory
 )
 
-// closeLink ends the sessions of a link that is dead: why is the link's error. To
-// another companion it is closePeer; it is on no lane.
-const closeLink = 1 << 16
-
 // Session is one conversation between two ends: messages in both directions, in
 // order, with at most a window of them unread. Many sessions share a lane. Any
 // number of goroutines may use one; who wants to know which reply belongs to
@@ -48,6 +44,7 @@ type Session struct {
 	told     bool // the other side has had such a notice since the last message to it
 	closed   bool // by this side
 	ended    *closing
+	cut      bool // ended by the end of its link, whose error says why
 	calls    []*call
 	lastCall uint32
 
@@ -146,10 +143,11 @@ func (s *Session) over() error {
 
 // err makes the end of s an error. The caller holds mu.
 func (c *closing) err(s *Session) error {
+	if s.cut {
+		return fmt.Errorf("session with %s/%s: %w", s.peer, s.service, s.l.err)
+	}
 	kind := ErrPeer
 	switch c.code {
-	case closeLink:
-		return fmt.Errorf("session with %s/%s: %w", s.peer, s.service, s.l.err)
 	case closeDone:
 		return io.EOF
 	case closeAddress:
@@ -264,9 +262,6 @@ func (s *Session) close(why closing) error {
 	}
 	s.closed = true
 	s.dropQueue()
-	if why.code == closeLink {
-		why.code = closePeer
-	}
 	if l.err == nil {
 		r := newRecord(kindClose, 0, s.id, why.code)
 		r.setInline([]byte(clip(why.reason, maxInline)))

@@ -49,7 +49,7 @@ func (l *link) takeDown() {
 		l.dropExtent(e)
 	}
 	for _, s := range l.sessions {
-		if s.ended == nil || s.ended.code == closeLink {
+		if s.ended == nil || s.cut {
 			s.dropQueue()
 		}
 	}
