@@ -153,11 +153,17 @@ func (e *Engine) charge(m *member, n int64) bool {
 	if e.members[m.name] != m || e.used+n > e.opts.Budget || m.bytes+n > e.opts.Share {
 		return false
 	}
+	e.book(m, n)
+	m.unmade += n
+	return true
+}
+
+// book puts n bytes on the account of m, or takes them off it, and shows that. The
+// caller holds mu, and has seen that m is a member.
+func (e *Engine) book(m *member, n int64) {
 	e.used += n
 	m.bytes += n
-	m.unmade += n
 	e.directory.resize(m.index, m.bytes)
-	return true
 }
 
 // chargeSoon is charge; when the budget is spent it asks everybody for what they
@@ -237,9 +243,7 @@ func (e *Engine) refund(m *member, n int64) {
 	if e.members[m.name] != m {
 		return // leave has given back everything
 	}
-	e.used -= n
-	m.bytes -= n
-	e.directory.resize(m.index, m.bytes)
+	e.book(m, -n)
 	e.roomMayBeFree()
 }
 
@@ -251,10 +255,8 @@ func (e *Engine) swap(m *member, n, smaller int64) bool {
 	if e.members[m.name] != m {
 		return false
 	}
-	e.used -= n - smaller
-	m.bytes -= n - smaller
+	e.book(m, smaller-n)
 	m.unmade += smaller
-	e.directory.resize(m.index, m.bytes)
 	e.roomMayBeFree()
 	return true
 }

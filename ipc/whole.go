@@ -236,14 +236,10 @@ func (e *Engine) transfer(from, to *member, n int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.members[from.name] == from {
-		from.bytes -= n
-		e.used -= n
-		e.directory.resize(from.index, from.bytes)
+		e.book(from, -n)
 	}
 	if e.members[to.name] == to {
-		to.bytes += n
-		e.used += n
-		e.directory.resize(to.index, to.bytes)
+		e.book(to, n)
 	} else {
 		e.roomMayBeFree()
 	}
