@@ -115,6 +115,7 @@ type link struct {
 	floored     bool                // that has happened
 	shrinkTimer *time.Timer
 	starving    []*allocation
+	askTimer    *time.Timer // asks again for them
 	room        chan struct{}
 	offered     fifo[*Session] // opened by the other side, for Accept
 	offer       chan struct{}
@@ -153,6 +154,8 @@ func newLink(c linkConfig) (*link, error) {
 	l.watch.Stop()
 	l.shrinkTimer = time.AfterFunc(time.Hour, l.shrink)
 	l.shrinkTimer.Stop()
+	l.askTimer = time.AfterFunc(time.Hour, l.ask)
+	l.askTimer.Stop()
 	l.leadRelays = func() { _, _ = l.lead(context.Background(), (*relaying)(l)) }
 	l.users.Store(1)
 	if err = guarded(c.lane.Bytes(), "the lane", l.begin); err != nil {

@@ -280,7 +280,7 @@ func (l *link) denied() {
 	if l.starving, l.wanted = kept, 0; next > 0 {
 		l.grow(next)
 	} else if len(kept) > 0 && l.err == nil {
-		time.AfterFunc(askAgain, l.ask)
+		l.askTimer.Reset(askAgain)
 	}
 }
 

@@ -40,6 +40,7 @@ func (l *link) pumpAll() {
 func (l *link) takeDown() {
 	l.watch.Stop()
 	l.shrinkTimer.Stop()
+	l.askTimer.Stop()
 	l.txMu.Lock()
 	l.gone = true
 	l.txMu.Unlock()
