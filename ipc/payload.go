@@ -131,16 +131,17 @@ func (l *link) tryAlloc(n int) (*Parcel, error) { return l.tryAllocFor(n, false)
 // tryAllocFor is allocFor without waiting. Where no segment of its own is free for a
 // parcel that could be one, room elsewhere will do.
 func (l *link) tryAllocFor(n int, relayed bool) (*Parcel, error) {
-	if n < 0 || n > l.largest {
-		return nil, fmt.Errorf("%w: %d bytes, the largest parcel is %d; send it as a stream", ErrTooLarge, n, l.largest)
+	if err := l.checkSize(n); err != nil {
+		return nil, err
 	}
+	whole := l.passesWhole(n, relayed)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
 		return nil, l.err
 	}
-	p := l.takeAs(n, l.passesWhole(n, relayed))
-	if p == nil {
+	p := l.takeAs(n, whole)
+	if p == nil && whole {
 		p = l.take(n)
 	}
 	if p != nil {
@@ -148,6 +149,14 @@ func (l *link) tryAllocFor(n int, relayed bool) (*Parcel, error) {
 	}
 	l.grow(n)
 	return nil, fmt.Errorf("%w: no %d bytes in a row are free", ErrNoMemory, n)
+}
+
+// checkSize refuses what no block can hold.
+func (l *link) checkSize(n int) error {
+	if n < 0 || n > l.largest {
+		return fmt.Errorf("%w: %d bytes, the largest parcel is %d; send it as a stream", ErrTooLarge, n, l.largest)
+	}
+	return nil
 }
 
 // passesWhole says whether a parcel of n bytes travels as a segment of its own.
@@ -160,10 +169,10 @@ func (l *link) alloc(ctx context.Context, n int) (*Parcel, error) {
 
 // allocFor is alloc for a parcel that goes to another companion, or to the engine.
 func (l *link) allocFor(ctx context.Context, n int, relayed bool) (*Parcel, error) {
-	whole := l.passesWhole(n, relayed)
-	if n < 0 || n > l.largest {
-		return nil, fmt.Errorf("%w: %d bytes, the largest parcel is %d; send it as a stream", ErrTooLarge, n, l.largest)
+	if err := l.checkSize(n); err != nil {
+		return nil, err
 	}
+	whole := l.passesWhole(n, relayed)
 	l.mu.Lock()
 	if l.err != nil {
 		l.mu.Unlock()
