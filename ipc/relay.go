@@ -213,8 +213,7 @@ func (f *flow) forward() bool {
 		l.mu.Unlock()
 		return f.rest()
 	}
-	to.credit--
-	to.told = false
+	to.spend()
 	p := f.parcel
 	f.parcel = nil
 	l.mu.Unlock()

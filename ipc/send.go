@@ -81,6 +81,12 @@ func (l *link) unsend(s *Session, r *record) {
 	}
 }
 
+// spend uses a credit for a message. The caller holds mu.
+func (s *Session) spend() {
+	s.credit--
+	s.told = false
+}
+
 // uncredit gives a credit back that was not used, to whoever waits for one. The caller
 // holds mu.
 func (s *Session) uncredit() {
@@ -123,8 +129,7 @@ func (s *Session) takeCredit(ctx context.Context) error {
 		l.mu.Lock()
 		err := s.over()
 		if err == nil && s.credit > 0 {
-			s.credit--
-			s.told = false
+			s.spend()
 			if s.credit > 0 {
 				l.notifyOne(s.sendable)
 			}

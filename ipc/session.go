@@ -241,13 +241,16 @@ func (s *Session) Fail(reason string) error { return s.close(closing{closeRefuse
 
 // forget takes a session that both sides have closed off the list.
 func (l *link) forget(s *Session) {
-	if s.out != nil && l.sessions[s.id] == s {
-		l.relayed.Add(-1)
-	}
-	if l.sessions[s.id] == s && l.isGuest(s) {
-		l.guests--
+	if l.sessions[s.id] != s {
+		return
 	}
 	delete(l.sessions, s.id)
+	if s.out != nil {
+		l.relayed.Add(-1)
+	}
+	if l.isGuest(s) {
+		l.guests--
+	}
 }
 
 // isGuest says whether the other side has opened s.

@@ -150,8 +150,7 @@ func (f *flow) passWhole() bool {
 		l.mu.Unlock()
 		return false
 	}
-	to.credit--
-	to.told = false
+	to.spend()
 	p.state = passagePosted
 	r := newRecord(kindMessage, f.held.flags, to.id, f.held.correlation)
 	r.setLocation(location{p.number, 1, 0, uint64(len(f.held.data))})
