@@ -132,9 +132,7 @@ func (c *churn) kill(i, how int) {
 	case 0:
 		_ = client.link.conn.close() // without a word
 	case 1:
-		c.e.mu.Lock()
-		m := c.e.members[client.name]
-		c.e.mu.Unlock()
+		m := c.e.member(client.name)
 		if m != nil {
 			m.drop(fmt.Errorf("%w: by the test", ErrClosed))
 		}

@@ -18,9 +18,7 @@ func deafClient(t *testing.T, e *Engine, name string) (*Client, *member) {
 		_ = raw.close()
 		t.Fatal(err)
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return c, e.members[name]
+	return c, e.member(name)
 }
 
 // stuff writes trim frames until no more fit into the stream.

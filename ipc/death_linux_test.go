@@ -156,9 +156,7 @@ func TestAStoppedCompanionIsNotDead(t *testing.T) {
 	if st := e.Stats(); len(st.Companions) != 3 || len(st.Dropped) != 0 {
 		t.Fatalf("%d companions, dropped: %+v", len(st.Companions), st.Dropped)
 	}
-	e.mu.Lock()
-	l := e.members["s-a"].link
-	e.mu.Unlock()
+	l := e.member("s-a").link
 	before := l.pumped.Load()
 	if err := p.Process.Signal(unix.SIGCONT); err != nil {
 		t.Fatal(err)

@@ -50,7 +50,7 @@ func (l *link) handle(r *record) error {
 
 // gotLate handles a record for a session that this side has closed and forgotten.
 func (l *link) gotLate(r *record) error {
-	own := r.session()&1 == l.nextID&1
+	own := l.ours(r.session())
 	if r.session() == 0 || own && r.session() >= l.nextID || !own && r.session() > l.lastPeer {
 		return errUnknownSession
 	}
@@ -98,7 +98,7 @@ func (l *link) resolve(r *record) ([]byte, *foreign, error) {
 
 func (l *link) gotOpen(r *record) error {
 	id := r.session()
-	if id&1 == l.nextID&1 || id <= l.lastPeer {
+	if l.ours(id) || id <= l.lastPeer {
 		return fmt.Errorf("session %d opened after session %d", id, l.lastPeer)
 	}
 	// A companion trusts its engine, which opens what others want of it.

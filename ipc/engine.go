@@ -86,13 +86,26 @@ func (e *Engine) Open(ctx context.Context, address string, header []byte) (*Sess
 	if err != nil {
 		return nil, err
 	}
-	e.mu.Lock()
-	m := e.members[name]
-	e.mu.Unlock()
-	if m == nil || !m.registered() {
-		return nil, fmt.Errorf("%w: no companion %q is registered", ErrAddress, name)
+	m, err := e.companion(name)
+	if err != nil {
+		return nil, err
 	}
 	return m.link.openSession(ctx, opening{address: address, from: Controller, header: header}, name, service)
+}
+
+// companion is who is registered under name.
+func (e *Engine) companion(name string) (*member, error) {
+	if m := e.member(name); m != nil && m.registered() {
+		return m, nil
+	}
+	return nil, fmt.Errorf("%w: no companion %q is registered", ErrAddress, name)
+}
+
+// member is who has that name, registered or about to be; nil: nobody.
+func (e *Engine) member(name string) *member {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.members[name]
 }
 
 // Close drops every companion, waits for the handlers of their sessions, and gives

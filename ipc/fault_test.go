@@ -70,9 +70,7 @@ func (r *lossRig) enlist() {
 	r.victim = testClient(r, r.e, "victim", Sizes(1<<20, 1<<20))
 	r.victim.Handle("drain", drain)
 	r.victim.Handle("echo", echo)
-	r.e.mu.Lock()
-	r.vl = r.e.members["victim"].link
-	r.e.mu.Unlock()
+	r.vl = r.e.member("victim").link
 }
 
 // drain takes what comes.

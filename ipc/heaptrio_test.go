@@ -56,9 +56,7 @@ func TestTheEngineAndTwoCompanionsUnderTheRaceDetector(t *testing.T) {
 		t.Errorf("the session with the dead one ended with %v", err)
 	}
 	callLoop(t, a, 9, 50) // the other goes on
-	e.mu.Lock()
-	m := e.members["a"]
-	e.mu.Unlock()
+	m := e.member("a")
 	_ = s.Close()
 	waitFor(t, func() bool { // and nothing of it is held any more
 		m.link.mu.Lock()

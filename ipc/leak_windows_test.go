@@ -50,9 +50,7 @@ func TestCompanionsLeaveNoHandles(t *testing.T) {
 func TestNothingIsPassedToWhoIsGone(t *testing.T) {
 	e := testEngine(t, Options{})
 	c := testClient(t, e, "guest")
-	e.mu.Lock()
-	m := e.members["guest"]
-	e.mu.Unlock()
+	m := e.member("guest")
 	event, err := windows.CreateEvent(nil, 1, 0, nil)
 	if err != nil {
 		t.Fatal(err)

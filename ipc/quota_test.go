@@ -207,9 +207,7 @@ func TestNobodyGetsMoreExtentsThanTheCap(t *testing.T) {
 func TestNobodyWishesTwiceAtOnce(t *testing.T) {
 	e := testEngine(t, Options{})
 	c := enrollRaw(t, e, "impatient")
-	e.mu.Lock()
-	m := e.members["impatient"]
-	e.mu.Unlock()
+	m := e.member("impatient")
 	m.mu.Lock()
 	m.growing = true // its first wish is being met
 	m.mu.Unlock()
@@ -253,9 +251,7 @@ func TestStatsWaitForNobody(t *testing.T) {
 	e := testEngine(t, Options{})
 	testClient(t, e, "busy")
 	waitFor(t, func() bool { return e.Stats().Companions[0].LargestFree > 0 })
-	e.mu.Lock()
-	l := e.members["busy"].link
-	e.mu.Unlock()
+	l := e.member("busy").link
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c := e.Stats().Companions[0]; c.LargestFree == 0 || c.State != "registered" {

@@ -329,11 +329,9 @@ func (l *link) hosts() int {
 }
 
 func (m *member) bridge(s *Session, o opening, name string) error {
-	m.e.mu.Lock()
-	other := m.e.members[name]
-	m.e.mu.Unlock()
-	if other == nil || !other.registered() {
-		return fmt.Errorf("%w: no companion %q is registered", ErrAddress, name)
+	other, err := m.e.companion(name)
+	if err != nil {
+		return err
 	}
 	if n := other.link.hosts(); n >= maxUnclosed {
 		return fmt.Errorf("%w: %d sessions to it are open or unanswered", ErrRefused, n)

@@ -16,9 +16,7 @@ import (
 // engineEnd is the engine's end of the session that companion l has opened.
 func engineEnd(t *testing.T, e *Engine, name string, s *Session) *Session {
 	t.Helper()
-	e.mu.Lock()
-	m := e.members[name]
-	e.mu.Unlock()
+	m := e.member(name)
 	m.link.mu.Lock()
 	defer m.link.mu.Unlock()
 	end := m.link.sessions[s.id]
@@ -154,7 +152,7 @@ func TestAReceiverClosesWhileASegmentIsSealed(t *testing.T) {
 	if err := l.send(ctx, &r); err != nil {
 		t.Fatal(err)
 	}
-	l = e.members["b"].link
+	l = e.member("b").link
 	waitFor(t, func() bool { return passing(end) })
 	close(enough)
 	waitFor(t, func() bool {
@@ -207,7 +205,7 @@ func TestASegmentThatIsNotTakenIsTakenBack(t *testing.T) {
 	if err := s.Send(ctx, p); err != nil {
 		t.Fatal(err)
 	}
-	l := e.members["b"].link
+	l := e.member("b").link
 	waitFor(t, func() bool { return passing(end) })
 	waitFor(t, func() bool {
 		l.mu.Lock()
@@ -257,7 +255,7 @@ func TestALostMessageIsNoEnd(t *testing.T) {
 			t.Errorf("the receiver got %v", err)
 		}
 	}
-	l := e.members["b"].link
+	l := e.member("b").link
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := len(l.starving); n > 0 { // as long as there are, no extent is given back

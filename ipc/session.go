@@ -59,7 +59,7 @@ type Session struct {
 func (l *link) newSession(id uint32) *Session {
 	s := &Session{l: l, id: id, recv: make(chan struct{}, 1), sendable: make(chan struct{}, 1)}
 	l.sessions[id] = s
-	if l.isGuest(s) {
+	if !l.ours(id) {
 		l.guests++
 	}
 	return s
@@ -248,13 +248,13 @@ func (l *link) forget(s *Session) {
 	if s.out != nil {
 		l.relayed.Add(-1)
 	}
-	if l.isGuest(s) {
+	if !l.ours(s.id) {
 		l.guests--
 	}
 }
 
-// isGuest says whether the other side has opened s.
-func (l *link) isGuest(s *Session) bool { return s.id&1 != l.nextID&1 }
+// ours says whether the session of that number was opened by this side.
+func (l *link) ours(id uint32) bool { return id&1 == l.nextID&1 }
 
 func (s *Session) close(why closing) error {
 	l := s.l

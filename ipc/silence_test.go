@@ -24,9 +24,7 @@ func (c *churn) silence() {
 
 // rest says what is left at the ends of a lane.
 func (c *churn) rest(client *Client) string {
-	c.e.mu.Lock()
-	m := c.e.members[client.name]
-	c.e.mu.Unlock()
+	m := c.e.member(client.name)
 	if m == nil || !m.registered() || m.link.cause() != nil || client.Err() != nil {
 		return "not registered"
 	}
@@ -41,9 +39,7 @@ func (c *churn) rest(client *Client) string {
 
 // sessions describes what is left at both ends.
 func (c *churn) sessions(client *Client) (all string) {
-	c.e.mu.Lock()
-	m := c.e.members[client.name]
-	c.e.mu.Unlock()
+	m := c.e.member(client.name)
 	for _, l := range []*link{m.link, client.link} {
 		l.mu.Lock()
 		for _, s := range l.sessions {

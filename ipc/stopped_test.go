@@ -67,7 +67,7 @@ func crowd(t *testing.T, e *Engine, address string, sessions int) (giveUp func()
 			}()
 		}
 	}
-	target := e.members["b"].link
+	target := e.member("b").link
 	waitFor(t, func() bool { return int64(target.hosts())+refused.Load() >= int64(sessions) })
 	if n := target.hosts(); n < maxUnclosed || n > maxUnclosed+1000 { // those who ask at once may pass
 		t.Errorf("%d sessions to one that does not answer", n)

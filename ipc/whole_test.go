@@ -203,9 +203,7 @@ func TestAFloorIsDueAfterTheLastSegment(t *testing.T) {
 }
 
 func engineForgot(e *Engine, name string, number uint32) bool {
-	e.mu.Lock()
-	l := e.members[name].link
-	e.mu.Unlock()
+	l := e.member(name).link
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.theirs[number] == nil
