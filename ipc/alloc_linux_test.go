@@ -11,16 +11,8 @@ import (
 
 // TestDoorbellsAllocateNothing over a real control stream, both ways.
 func TestDoorbellsAllocateNothing(t *testing.T) {
-	path, err := endpointIn(testSession(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.close() }()
-	companion, _, err := dialConn(testContext(t), path)
+	l := noEngine(t)
+	companion, _, err := dialConn(testContext(t), l.endpoint())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +45,11 @@ func TestAllocationsThroughAnEngine(t *testing.T) {
 	a, b := testClient(t, e, "a"), testClient(t, e, "b")
 	b.Handle("mirror", mirror)
 	for _, address := range []string{"controller/mirror", "b/mirror"} {
-		round := calling(t, a, address, 4096)
+		s, err := a.Open(testContext(t), address, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		round := roundTrip(t, s, 4096)
 		mallocs(2000, 0, round) // until every list has its size
 		hot := mallocs(5000, 0, round)
 		// The runtime makes itself a goroutine or a place in a queue now and then, until it
@@ -70,30 +66,6 @@ func TestAllocationsThroughAnEngine(t *testing.T) {
 		if least >= 1 {
 			t.Errorf("%s: %v allocations for a round trip now and then", address, least)
 		}
-	}
-}
-
-// calling answers a round trip of n bytes from c to the service at address.
-func calling(t *testing.T, c *Client, address string, n int) func() {
-	t.Helper()
-	ctx := testContext(t)
-	s, err := c.Open(ctx, address, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body := make([]byte, n)
-	return func() {
-		p, err := s.Alloc(ctx, n)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.Fill(body)
-		m, err := s.Call(ctx, p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.CopyTo(body)
-		m.Release()
 	}
 }
 

@@ -17,26 +17,31 @@ func TestMessagesAllocateNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range []int{0, 64, maxInline + 1, 4096, 30_000} {
-		body := make([]byte, n)
-		round := func() {
-			p, err := s.Alloc(ctx, n)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p.Fill(body)
-			m, err := s.Call(ctx, p)
-			if err != nil {
-				t.Fatal(err)
-			}
-			m.CopyTo(body)
-			m.Release()
-		}
+		round := roundTrip(t, s, n)
 		for range 500 { // until every list has its size
 			round()
 		}
 		if got := testing.AllocsPerRun(1000, round); got != 0 {
 			t.Errorf("%d bytes: %v allocations for each request and reply", n, got)
 		}
+	}
+}
+
+// roundTrip has n bytes answered through s, whose service is mirror.
+func roundTrip(t *testing.T, s *Session, n int) func() {
+	ctx, body := testContext(t), make([]byte, n)
+	return func() {
+		p, err := s.Alloc(ctx, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Fill(body)
+		m, err := s.Call(ctx, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.CopyTo(body)
+		m.Release()
 	}
 }
 

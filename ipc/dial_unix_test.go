@@ -12,17 +12,11 @@ import (
 
 // TestDialingWhatAKilledEngineLeft: its socket is there, and nobody behind it.
 func TestDialingWhatAKilledEngineLeft(t *testing.T) {
-	path, err := endpointIn(testSession(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := noEngine(t)
+	path := l.endpoint()
 	l.l.SetUnlinkOnClose(false) // as a kill does
 	_ = l.close()
-	_, err = Dial(testContext(t), path, "outlook")
+	_, err := Dial(testContext(t), path, "outlook")
 	only(t, "a dead socket", err, ErrPeer)
 	if !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("the system's own error is lost: %v", err)

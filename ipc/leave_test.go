@@ -73,11 +73,8 @@ func TestLeavingWithAFullRing(t *testing.T) {
 	begin, end := make(chan struct{}), make(chan error, 1)
 	e.Handle("sink", func(ctx context.Context, s *Session) {
 		<-begin
-		for n := 0; ; n++ {
-			m, err := s.Recv(ctx)
-			if errors.Is(err, ErrStarved) {
-				continue
-			}
+		for {
+			m, err := s.message(ctx)
 			if err != nil {
 				end <- err
 				return
@@ -90,9 +87,7 @@ func TestLeavingWithAFullRing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.mu.Lock()
-	engine := e.members["a"].link
-	e.mu.Unlock()
+	engine := e.member("a").link
 	engine.mu.Lock() // it can't read
 	for range 2 * defaultSlots {
 		r := newRecord(kindStarved, 0, s.id, 0)

@@ -44,8 +44,8 @@ func TestACompanionOfAnotherVersion(t *testing.T) {
 	testClient(t, e, "outlook") // the engine goes on
 }
 
-// otherEngine answers one hello with one frame.
-func otherEngine(t *testing.T, kind uint8, body []byte) (endpoint string) {
+// noEngine listens where an engine would.
+func noEngine(t *testing.T) *listener {
 	t.Helper()
 	path, err := endpointIn(testSession(t))
 	if err != nil {
@@ -55,6 +55,14 @@ func otherEngine(t *testing.T, kind uint8, body []byte) (endpoint string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = l.close() })
+	return l
+}
+
+// otherEngine answers one hello with one frame.
+func otherEngine(t *testing.T, kind uint8, body []byte) (endpoint string) {
+	t.Helper()
+	l := noEngine(t)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
