@@ -148,7 +148,7 @@ func moveMany(ctx context.Context, s *ipc.Session, size int, pause time.Duration
 	var sends, rests []time.Duration
 	count := 50_000
 	if pause > 0 {
-		count = min(100, max(7, 1<<30/size))
+		count = min(100, max(15, 1<<30/size))
 	}
 	for range count {
 		m, err := moveOne(ctx, s, size, pause)

@@ -311,14 +311,14 @@ func (c *Client) extent(f frame) error {
 	if err != nil {
 		return err
 	}
-	if e.half != outgoing {
-		theirs := &foreign{number: e.segment, seg: seg, passed: e.half == passed}
-		if e.half == incoming {
-			theirs.dropped = func() { go c.forgotten(e.segment) }
+	if e.half == passed { // the message that it is says all there is to say
+		return c.link.hold(&foreign{number: e.segment, seg: seg, passed: true})
+	}
+	if e.half == incoming {
+		theirs := &foreign{number: e.segment, seg: seg, dropped: func() { go c.forgotten(e.segment) }}
+		if err := c.link.hold(theirs); err != nil {
+			return err
 		}
-		c.link.mu.Lock()
-		c.link.theirs[e.segment] = theirs
-		c.link.mu.Unlock()
 	}
 	if c.link.tell(frameMapped, le.AppendUint32(nil, e.segment)) != nil {
 		if e.half == outgoing { // nobody else knows of it
@@ -330,6 +330,14 @@ func (c *Client) extent(f frame) error {
 		c.link.grown(e.segment, seg)
 	}
 	return nil
+}
+
+// hold takes a segment of the other side's, and what came before it.
+func (l *link) hold(f *foreign) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.theirs[f.number] = f
+	return l.came(f.number)
 }
 
 // forget unmaps an incoming extent that the engine uses no more.

@@ -28,6 +28,9 @@ func (l *link) handle(r *record) error {
 	if s == nil {
 		return l.gotLate(r)
 	}
+	if s.parked != nil || r.flags()&flagWhole != 0 && l.early(r) {
+		return s.park(r)
+	}
 	switch r.kind() {
 	case kindOpened:
 		return s.gotOpened(r)
@@ -46,6 +49,41 @@ func (l *link) handle(r *record) error {
 		return s.gotStarved(r)
 	}
 	return fmt.Errorf("a record of kind %d", r.kind())
+}
+
+// early says whether r is a message whose segment is yet to come. Only the engine, whom its
+// companions trust, sends such.
+func (l *link) early(r *record) bool {
+	return l.companion && r.kind() == kindMessage && r.flags()&flagInline == 0 && l.theirs[r.location().segment] == nil
+}
+
+// park keeps the records of a session, in order, from an early message on.
+func (s *Session) park(r *record) error {
+	if len(s.parked) == 0 {
+		s.l.expected[r.location().segment] = s
+	}
+	s.parked = append(s.parked, *r)
+	if most := 2*s.l.window + s.limit + 2; len(s.parked) > most { // messages and notices, credits for its own, the end
+		return fmt.Errorf("%d records of session %d behind a segment that does not come", most, s.id)
+	}
+	return nil
+}
+
+// came goes on with the session that waits for a segment. The caller holds mu.
+func (l *link) came(segment uint32) error {
+	s := l.expected[segment]
+	if s == nil || l.err != nil {
+		return nil
+	}
+	delete(l.expected, segment)
+	parked := s.parked
+	s.parked = nil
+	for i := range parked {
+		if err := l.handle(&parked[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // gotLate handles a record for a session that this side has closed and forgotten.

@@ -62,7 +62,8 @@
 //	                       largest parcel u64, whole u64                   event, down event)
 //	 5 extent   companion  segment u32, half u32 (0 outgoing, 1            the extent
 //	                       incoming, 2 passed), size u64
-//	 6 mapped   engine     segment u32 (0: directory and lane)             -
+//	 6 mapped   engine     segment u32 (0: directory and lane), of half 0  -
+//	                       and 1 only
 //	 7 registered companion empty: the directory shows this companion       -
 //	 8 want     engine     size u64: an outgoing extent for such a parcel  -
 //	 9 denied   companion  size u64: that want can't be met now            -
@@ -201,10 +202,11 @@
 // can't seal) that fills an outgoing extent alone is passed instead: the sender
 // unmaps the extent and sends the message with flag 16, and the extent is its no
 // more. The engine seals it against every writer (F_SEAL_WRITE; a sender that still
-// has it mapped a second later is dropped), passes it to the receiver in an extent
-// frame of half 2 and, when that is mapped, as a message with flag 16 over its whole
-// length. The release of the receiver ends it; the sender gets its credit as a
-// credit record.
+// has it mapped a second later is dropped) and sends the receiver two things at once: a
+// message with flag 16 at offset 0 of it, and the segment in an extent frame of half 2.
+// Either may be read first, and no doorbell comes with them: the companion keeps the
+// message, and whatever follows it in its session, until it has mapped the segment. The
+// release of the receiver ends it; the sender gets its credit as a credit record.
 //
 // In a trusted session (flag 32 in both open and opened: both programs ask for it by
 // name) the engine seals with F_SEAL_FUTURE_WRITE and waits for nobody: the sender
@@ -222,9 +224,8 @@
 //
 // A stream is a row of messages, the last of them with flag 4. The engine answers retain,
 // once all is kept, and forget by an empty message, list by a JSON array of objects with
-// name, bytes, owner, since (RFC 3339) and readers, and fetch by an extent frame of half
-// 2 and, when that is mapped, by a message with flag 16 at offset 0 of it. The length of
-// that is the payload's; the extent may be longer. Until its release, which may come
+// name, bytes, owner, since (RFC 3339) and readers, and fetch by a whole segment. The
+// length of the message is the payload's; the extent may be longer. Until its release, which may come
 // after the end of the session, nobody evicts the payload. Then, or instead of an answer,
 // the engine closes the session. Codes: 1 nothing is kept under that name, 2 not a
 // request, or other bytes than were announced, 6 no room.
@@ -270,7 +271,6 @@
 //	   10 seconds from dialling to hello, and from there to mapped hung up
 //	    2 longer for a name that somebody has, in seconds          refused, code 2
 //	   30 waited for the answer to its open, in seconds            close, code 2
-//	   30 mapping what it has fetched, in seconds                  close, code 2
 //	   30 silent within what it retains, in seconds                close, code 2
 //	 1024 fetched payloads that it has not released                close, code 2
 //	 1024 kept payloads, of all together: the oldest goes, and     close, code 6

@@ -31,12 +31,12 @@ func (m *member) extent(half uint32, size int) (*shm.Segment, error) {
 func (m *member) enlist(half uint32, seg *shm.Segment) (uint32, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.next++
+	number := m.next.Add(1)
 	if half == incoming {
 		if !m.left {
-			m.unmapped[m.next] = seg
+			m.unmapped[number] = seg
 		}
-		return m.next, !m.left
+		return number, !m.left
 	}
 	m.growing, m.bereft = false, false // it may ask again as soon as it has read the frame
 	m.link.mu.Lock()
@@ -45,8 +45,8 @@ func (m *member) enlist(half uint32, seg *shm.Segment) (uint32, bool) {
 		return 0, false
 	}
 	size := int64(seg.Size())
-	m.link.theirs[m.next] = &foreign{number: m.next, seg: seg, dropped: func() { go m.e.refund(m, size) }}
-	return m.next, true
+	m.link.theirs[number] = &foreign{number: number, seg: seg, dropped: func() { go m.e.refund(m, size) }}
+	return number, true
 }
 
 // mapped lets the engine allocate from an incoming extent. Outgoing ones are
@@ -59,7 +59,6 @@ func (m *member) mapped(body []byte) error {
 	m.mu.Lock()
 	seg := m.unmapped[number]
 	delete(m.unmapped, number)
-	last := m.next
 	m.mu.Unlock()
 	if seg != nil {
 		if m.ready.Load() {
@@ -68,31 +67,23 @@ func (m *member) mapped(body []byte) error {
 		m.link.grown(number, seg)
 		return err
 	}
-	p, err := m.mappedTheirs(number, last)
-	if p != nil && p.flow != nil {
-		p.flow.run() // what it waited for: nobody need be woken to do it
-	}
-	return err
+	return m.mappedTheirs(number)
 }
 
-// mappedTheirs is mapped for an extent that isn't of the engine's half; last is the
-// number of the newest. It answers the passage that has arrived, if it is one.
-func (m *member) mappedTheirs(number, last uint32) (*passage, error) {
+// mappedTheirs is mapped for an extent that isn't of the engine's half.
+func (m *member) mappedTheirs(number uint32) error {
 	m.link.mu.Lock()
 	defer m.link.mu.Unlock()
-	if p := m.link.arrived(number); p != nil {
-		return p, nil
-	}
 	f := m.link.theirs[number]
 	switch {
-	case f == nil && number > last:
-		return nil, fmt.Errorf("mapped segment %d, which was never passed", number)
+	case f == nil && number > m.next.Load():
+		return fmt.Errorf("mapped segment %d, which was never passed", number)
 	case f == nil || f.forgotten: // the ring was faster than the stream: it has been sent on or given back
-		return nil, nil
+		return nil
 	case m.ready.Load():
-		return nil, f.seg.Seal()
+		return f.seg.Seal()
 	}
-	return nil, nil
+	return nil
 }
 
 // want gives the companion another outgoing extent, in the background: committing

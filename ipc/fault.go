@@ -206,12 +206,12 @@ func (l *link) missedInBlock(v any) (offset int, ok bool) {
 // maxUnmapped is how many segments a living link remembers that it has unmapped.
 const maxUnmapped = 64
 
-// unmap closes a segment of the block. After a fault the deferred calls of who met it
-// release what it held before anybody asks whose memory that was. The caller holds mu.
-func (l *link) unmap(seg *shm.Segment) {
+// noteUnmapped remembers a segment of the block that is about to be closed. After a fault
+// the deferred calls of who met it release what it held before anybody asks whose memory
+// that was. The caller holds mu.
+func (l *link) noteUnmapped(seg *shm.Segment) {
 	if len(l.unmapped) >= maxUnmapped && l.err == nil {
 		l.unmapped = append(l.unmapped[:0], l.unmapped[1:]...)
 	}
 	l.unmapped = append(l.unmapped, spanOf(seg.Bytes()))
-	_ = seg.Close()
 }

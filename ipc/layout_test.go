@@ -215,7 +215,7 @@ func TestLimitsAreAsDocumented(t *testing.T) {
 		"doorbells": idleRings, "frames": frameRate, "unread": maxUnread, "want": 1, "handles": 0, "extents": o.extents,
 		"sessions": maxSessions, "unclosed": maxUnclosed, "records": maxBacklog, "bytes": maxOpening,
 		"seconds": int(o.patience.Seconds()), "longer": int(nameTimeout.Seconds()),
-		"waited": int(openTimeout.Seconds()), "mapping": int(openTimeout.Seconds()), "silent": int(o.stall.Seconds()),
+		"waited": int(openTimeout.Seconds()), "silent": int(o.stall.Seconds()),
 		"fetched": maxLent, "kept": maxKept,
 	}; !maps.Equal(got, want) {
 		t.Errorf("limits: doc.go %v, code %v", got, want)
@@ -248,7 +248,7 @@ func TestCacheIsAsDocumented(t *testing.T) {
 	last := len(keys) - 1
 	says(t, "Cache", "objects with %s", strings.Replace(strings.Join(keys[:last], ", "), "since", "since (RFC 3339)", 1)+" and "+keys[last])
 	says(t, "Cache", "the last of them with flag %d", flagEnd)
-	says(t, "Cache", "an extent frame of half %d and, when that is mapped, by a message with flag %d", passed, flagWhole)
+	says(t, "Whole segments", "a message with flag %d at offset 0 of it, and the segment in an extent frame of half %d", flagWhole, passed)
 	says(t, "Cache", "Codes: %d nothing is kept under that name, %d not a request, or other bytes than were announced, %d no room",
 		closeAddress, closeRefused, closeMemory)
 	says(t, "Limits", "answer to its open, in seconds close, code %d", notConnected(context.DeadlineExceeded).code)

@@ -107,7 +107,8 @@ type link struct {
 	lastPeer    uint32 // the newest number the other side has opened
 	mem         memory
 	theirs      map[uint32]*foreign
-	passages    map[uint32]*passage // in the engine: whole segments passed to this companion
+	passages    map[uint32]passage  // in the engine: whole segments passed to this companion
+	expected    map[uint32]*Session // in a companion: those that a message came before, and whose message that is
 	wanting     bool                // an extent was asked for
 	wanted      int                 // for a parcel of so many bytes
 	shrinking   bool                // shrinkTimer runs
@@ -136,7 +137,7 @@ func newLink(c linkConfig) (*link, error) {
 	up, down := laneRings(c.lane.Bytes(), c.slots)
 	l := &link{
 		linkConfig: c, done: make(chan struct{}), vacant: make(chan struct{}, 1), room: make(chan struct{}, 1), offer: make(chan struct{}, 1),
-		sessions: map[uint32]*Session{}, theirs: map[uint32]*foreign{}, passages: map[uint32]*passage{}, mem: memory{unit: c.unit},
+		sessions: map[uint32]*Session{}, theirs: map[uint32]*foreign{}, passages: map[uint32]passage{}, expected: map[uint32]*Session{}, mem: memory{unit: c.unit},
 	}
 	rx, tx := up, down
 	l.nextID = 2
@@ -222,13 +223,19 @@ func (l *link) breach(err error) {
 // tell writes a control frame; a peer that can't be told any more is lost.
 func (l *link) tell(kind uint8, body []byte, grants ...grant) error {
 	err := l.conn.write(kind, body, grants...)
-	switch {
-	case errors.Is(err, errDeaf):
-		l.breach(err)
-	case err != nil:
-		l.fail(fmt.Errorf("%w: %s: %w", ErrPeer, l.peer, err))
+	if err != nil {
+		l.unheard(err)
 	}
 	return err
+}
+
+// unheard ends the link because of a frame that could not be written.
+func (l *link) unheard(err error) {
+	if errors.Is(err, errDeaf) {
+		l.breach(err)
+		return
+	}
+	l.fail(fmt.Errorf("%w: %s: %w", ErrPeer, l.peer, err))
 }
 
 // clip cuts s to n bytes or, where that would cut a character apart, a few less.

@@ -29,6 +29,8 @@ type member struct {
 	bytes  int64 // of the budget
 	unmade int64 // of those, for extents that are still being made
 
+	next atomic.Uint32 // number of the newest segment
+
 	ahead chan arrival // the frame that readAhead reads; nil when it does not
 
 	link  *link
@@ -38,7 +40,6 @@ type member struct {
 	gone      chan struct{}
 
 	mu       sync.Mutex
-	next     uint32
 	unmapped map[uint32]*shm.Segment // incoming extents that the companion has not mapped yet
 	left     bool                    // it is gone
 	leaving  map[uint32]int64        // sizes of incoming extents that the companion shall unmap

@@ -25,11 +25,10 @@ type flow struct {
 	running, again bool
 
 	// Of the one who runs it.
-	held   *Message // taken from the queue, not yet sent on
-	parcel *Parcel  // memory on the other side, for held
-	ended  bool
-
-	passage *passage // guarded by to.l.mu while it is there
+	held    *Message // taken from the queue, not yet sent on
+	parcel  *Parcel  // memory on the other side, for held
+	sealing *sealing // of held, when that is a segment
+	ended   bool
 }
 
 // join makes a and b forward to each other.
@@ -254,7 +253,7 @@ func (f *flow) drop() {
 	l.discard(f.held)
 	l.debts.sure = false
 	l.mu.Unlock()
-	f.held = nil
+	f.held, f.sealing = nil, nil
 }
 
 // waste drops what is held, and goes on. That the destination has ended is no reason to

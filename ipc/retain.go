@@ -143,100 +143,50 @@ func (e *Engine) fetch(ctx context.Context, s *Session, name string) *closing {
 	if p == nil {
 		return unknownName()
 	}
-	m := s.l.host.(*member)
-	way, err := m.lend(s, p)
-	if err != nil {
+	if err := s.lend(ctx, p); err != nil {
 		e.cache.unlease(p)
-		return because(err)
-	}
-	if err := m.hand(ctx, s, way); err != nil {
-		m.takeBack(way)
 		return because(err)
 	}
 	return nil
 }
 
-// lend prepares a passage that is on the cache's account.
-func (m *member) lend(s *Session, p *keptPayload) (*passage, error) {
-	m.mu.Lock()
-	m.next++
-	way := &passage{number: m.next, session: s.id, mapped: make(chan struct{}), kept: p}
-	m.mu.Unlock()
-	l := m.link
-	l.mu.Lock()
+// lend sends a kept segment, of which the caller has a lease: that is the receiver's then.
+func (s *Session) lend(ctx context.Context, p *keptPayload) error {
+	if err := s.takeCredit(ctx); err != nil {
+		return err
+	}
+	l := s.l // whose mu is held
 	defer l.mu.Unlock()
-	if l.err != nil {
-		return nil, l.err
-	}
-	lent := 0
-	for _, other := range l.passages {
-		if other.kept != nil {
-			lent++
-		}
-	}
-	if lent >= maxLent {
-		return nil, fmt.Errorf("%w: %d payloads are not released", ErrRefused, lent)
-	}
-	l.passages[way.number] = way
-	return way, nil
-}
-
-// hand gives a lent segment over and, when it is mapped, its location.
-func (m *member) hand(ctx context.Context, s *Session, way *passage) error {
-	p := way.kept
-	if err := m.link.tell(frameExtent, extentFrame{way.number, passed, uint64(p.seg.Size())}.encode(), shareRead(p.seg)); err != nil {
-		return err
-	}
-	patience := time.NewTimer(openTimeout)
-	defer patience.Stop()
-	select {
-	case <-way.mapped:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-patience.C:
-		return errors.New("it does not map what it fetched")
-	}
-	if err := s.takeCredit(ctx); err != nil { // else mu is held
-		return err
+	if n := len(l.lent()); n >= maxLent {
+		s.uncredit()
+		return fmt.Errorf("%w: %d payloads are not released", ErrRefused, n)
 	}
 	r := newRecord(kindMessage, flagWhole, s.id, 0)
-	r.setLocation(location{way.number, 1, 0, uint64(p.Bytes)})
-	way.state = passagePosted
-	m.link.mu.Unlock()
-	return m.link.send(ctx, &r)
+	l.postWhole(&r, p.seg, int(p.Bytes), passage{session: s.id, kept: p})
+	return nil
 }
 
-// takeBack ends a passage whose location never went out.
-func (m *member) takeBack(way *passage) {
-	l := m.link
-	l.mu.Lock()
-	mine := l.passages[way.number] == way
-	delete(l.passages, way.number)
-	l.mu.Unlock()
-	switch {
-	case !mine:
-		return
-	case way.kept != nil:
-		m.e.cache.unlease(way.kept)
-	default:
-		m.e.refund(m, way.size)
+// lent is what the companion has fetched and not released. The caller holds mu.
+func (l *link) lent() (numbers []uint32) {
+	for number, p := range l.passages {
+		if p.kept != nil {
+			numbers = append(numbers, number)
+		}
 	}
-	_ = l.tell(frameForget, le.AppendUint32(nil, way.number))
+	return numbers
 }
 
 // dead: what it had fetched has one reader less.
 func (m *member) dead(l *link, _ error) {
 	l.mu.Lock()
-	var lent []*passage
-	for number, way := range l.passages {
-		if way.kept != nil {
-			lent = append(lent, way)
-			delete(l.passages, number)
-		}
+	var kept []*keptPayload
+	for _, number := range l.lent() {
+		kept = append(kept, l.passages[number].kept)
+		delete(l.passages, number)
 	}
 	l.mu.Unlock()
-	for _, way := range lent {
-		m.e.cache.unlease(way.kept)
+	for _, p := range kept {
+		m.e.cache.unlease(p)
 	}
 }
 

@@ -46,6 +46,7 @@ type Session struct {
 	ended    *closing
 	cut      bool // ended by the end of its link, whose error says why
 	calls    []*call
+	parked   []record // in a companion: what came behind a segment that is yet to come
 	lastCall uint32
 
 	// In the engine, between two companions.

@@ -82,118 +82,58 @@ func (s *Session) sendWhole(ctx context.Context, p *Parcel, flags uint8, correla
 	return err
 }
 
-// passage is a whole segment on its way to a companion, or lying there. It is
-// guarded by the mutex of the link to that companion.
+// passage is a whole segment that a companion got and has not released. It is guarded by
+// the mutex of the link to that companion.
 type passage struct {
-	flow    *flow         // nil when it comes from the cache
-	kept    *keptPayload  // then: what it shows
-	session uint32        // then: the session it goes to
-	mapped  chan struct{} // then: closed on arrival
-	state   int
-	passed  bool // it has been sealed and handed over, or could not be
-	number  uint32
-	size    int64
+	session uint32
+	size    int64        // on the account of the companion
+	kept    *keptPayload // then it is on that of the cache
+}
+
+// sealing is a segment being closed to writers.
+type sealing struct {
+	through chan struct{} // closed then
 	err     error
 }
 
-// States of a passage: sealing → mapped → posted, or sealing → failed. It may end before
-// it is posted (takeBack).
-const (
-	passageSealing = iota
-	passageMapped
-	passagePosted
-	passageFailed
-)
-
-// passWhole is forward for a message that is a segment. Freezing may have to wait for
-// the sender, so it goes on in a goroutine; between those who trust each other nothing
-// waits, and a goroutine more would be a thread to wake. The flow rests until the
-// receiver has mapped the segment.
-func (f *flow) passWhole() bool {
-	to, l := f.to, f.to.l
-	orphaned := f.orphaned()
-	l.mu.Lock()
-	pointless := f.pointless()
-	if f.passage == nil && !pointless && orphaned == nil {
-		f.passage = &passage{flow: f, size: int64(f.held.from.seg.Size())}
-		if f.trusted() {
-			l.mu.Unlock()
-			f.pass(f.passage)
-			l.mu.Lock()
-		} else {
-			go f.passAside(f.passage)
-		}
-	}
-	p := f.passage
-	ready := p != nil && p.state == passageMapped && to.credit > 0
-	switch {
-	case p != nil && !p.passed: // pass is at work on held
-		l.mu.Unlock()
-		return false
-	case p != nil && p.state == passageFailed:
-		l.mu.Unlock()
-		f.passage = nil
-		f.abandon(closing{closePeer, clip(p.err.Error(), maxInline)})
-		return false
-	case pointless, !ready && orphaned != nil:
-		l.mu.Unlock()
-		f.passage = nil
-		if p != nil {
-			l.host.(*member).takeBack(p)
-		}
-		if pointless {
-			return f.waste()
-		}
-		f.abandon(*orphaned)
-		return false
-	case !ready:
-		l.mu.Unlock()
-		return false
-	}
-	to.spend()
-	p.state = passagePosted
-	r := newRecord(kindMessage, f.held.flags, to.id, f.held.correlation)
-	r.setLocation(location{p.number, 1, 0, uint64(len(f.held.data))})
-	l.post(&r)
-	l.mu.Unlock()
-	f.passage = nil
-	f.drop()
-	return true
-}
-
-// pass seals the segment of held and gives it to the receiver. Until it is through held
+// passWhole is forward for a message that is a segment. Until that is sealed the message
 // stays, whatever ends.
-func (f *flow) pass(p *passage) {
-	err := f.sealed()
-	if err == nil {
-		err = f.to.l.host.(*member).receive(p, f)
+func (f *flow) passWhole() bool {
+	if f.sealing == nil {
+		f.sealing = f.seal()
 	}
-	l := f.to.l
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if p.passed = true; err != nil {
-		p.state, p.err = passageFailed, err
+	select {
+	case <-f.sealing.through:
+	default:
+		return false
 	}
+	if err := f.sealing.err; err != nil {
+		f.abandon(closing{closePeer, clip(err.Error(), maxInline)})
+		return false
+	}
+	return f.postHeld()
 }
 
-// passAside is pass for who does not run f.
-func (f *flow) passAside(p *passage) {
-	f.pass(p)
-	l := f.to.l
-	l.mu.Lock()
-	l.stir(f)
-	l.mu.Unlock()
+// seal closes the segment of held to writers. That may have to wait for the sender, so it
+// is done in a goroutine, which has f go on; between those who trust each other nothing
+// waits, and a goroutine more would be a thread to wake.
+func (f *flow) seal() *sealing {
+	seg, s := f.held.from.seg, &sealing{through: make(chan struct{})}
+	if f.from.trusted && f.to.trusted {
+		s.err = seg.Seal()
+		close(s.through)
+		return s
+	}
+	go func() {
+		s.err = f.freeze(seg)
+		close(s.through)
+		f.run()
+	}()
+	return s
 }
 
-func (f *flow) trusted() bool { return f.from.trusted && f.to.trusted }
-
-// sealed makes the segment immutable, or at least closed to new writers when both
-// ends trust each other.
-func (f *flow) sealed() error {
-	seg := f.held.from.seg
-	if f.trusted() {
-		return seg.Seal()
-	}
+// freeze makes a segment immutable as soon as its sender has unmapped it.
+func (f *flow) freeze(seg *shm.Segment) error {
 	deadline := time.Now().Add(freezeTime)
 	for {
 		err := seg.Freeze()
@@ -208,26 +148,59 @@ func (f *flow) sealed() error {
 	}
 }
 
-// receive passes the segment of a flow to the member it goes to.
-func (m *member) receive(p *passage, f *flow) error {
-	sender := f.from.l.host.(*member)
-	seg := f.held.from.seg
-	m.mu.Lock()
-	m.next++
-	p.number = m.next
-	m.mu.Unlock()
-	f.from.l.mu.Lock()
-	outlived := f.held.from.outlived
-	f.held.from.dropped, f.held.from.outlived = nil, nil // its account goes with it
-	f.from.l.mu.Unlock()
+// postHeld sends the segment of held on.
+func (f *flow) postHeld() bool {
+	m, to := f.held, f.to
+	l, seg := to.l, m.from.seg
+	l.mu.Lock()
+	switch {
+	case f.pointless():
+		l.mu.Unlock()
+		return f.waste()
+	case to.credit == 0:
+		l.mu.Unlock()
+		return f.rest()
+	}
+	to.spend()
+	r := newRecord(kindMessage, m.flags, to.id, m.correlation)
+	l.postWhole(&r, seg, len(m.data), passage{session: to.id, size: int64(seg.Size())})
+	l.mu.Unlock()
+	f.transfer(m.from)
+	f.drop()
+	return true
+}
+
+// postWhole sends a segment, whose first n bytes are the message r: r goes first, for no
+// doorbell is needed before a frame. Who gets them waits for both. The caller holds mu.
+func (l *link) postWhole(r *record, seg *shm.Segment, n int, p passage) {
+	number := l.host.(*member).next.Add(1)
+	l.passages[number] = p
+	r.setLocation(location{number, 1, 0, uint64(n)})
+	wake, err := l.transmitOrKeep(r)
+	if err != nil {
+		go l.breach(err)
+		return
+	}
+	if wake == asleep {
+		l.bell.wakePeer()
+	}
+	if err := l.conn.write(frameExtent, extentFrame{number, passed, uint64(seg.Size())}.encode(), shareRead(seg)); err != nil {
+		go l.unheard(err)
+	}
+}
+
+// transfer moves a segment that was sent on from one account to the other.
+func (f *flow) transfer(seg *foreign) {
+	l := f.from.l
+	l.mu.Lock()
+	outlived := seg.outlived
+	seg.dropped, seg.outlived = nil, nil
+	l.mu.Unlock()
 	if outlived != nil {
 		outlived()
 	}
-	m.e.transfer(sender, m, p.size)
-	m.link.mu.Lock()
-	m.link.passages[p.number] = p
-	m.link.mu.Unlock()
-	return m.link.tell(frameExtent, extentFrame{p.number, passed, uint64(p.size)}.encode(), shareRead(seg))
+	from := l.host.(*member)
+	from.e.transfer(from, f.to.l.host.(*member), int64(seg.seg.Size()))
 }
 
 // transfer moves n bytes from one account to the other.
@@ -244,32 +217,18 @@ func (e *Engine) transfer(from, to *member, n int64) {
 	}
 }
 
-// arrived notes that the receiver has mapped a passage, and answers it. The caller
-// holds the link's mu, and has the flow of the passage run, if it has one.
-func (l *link) arrived(number uint32) *passage {
-	p := l.passages[number]
-	if p == nil || p.state != passageSealing {
-		return nil
-	}
-	p.state = passageMapped
-	if p.flow == nil {
-		close(p.mapped)
-	}
-	return p
-}
-
 // returned ends a passage that the receiver has released. The caller holds mu.
 func (l *link) returned(loc location) (session uint32, ok bool) {
-	p := l.passages[loc.segment]
-	if p == nil || p.state != passagePosted || loc.generation != 1 {
+	p, ok := l.passages[loc.segment]
+	if !ok || loc.generation != 1 {
 		return 0, false
 	}
 	delete(l.passages, loc.segment)
-	m := l.host.(*member)
-	if p.flow == nil {
-		go m.e.cache.unlease(p.kept) // freeing it may take a while
-		return p.session, true
+	e := l.host.(*member).e
+	if p.kept != nil {
+		go e.cache.unlease(p.kept) // freeing it may take a while
+	} else {
+		go e.refund(l.host.(*member), p.size)
 	}
-	go m.e.refund(m, p.size)
-	return p.flow.to.id, true
+	return p.session, true
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // Version is the layout of everything that engine and companion share.
-const Version = 2
+const Version = 3
 
 const (
 	magicHello     = "BERTHIPC"

@@ -15,7 +15,7 @@ import (
 // implementation exists to break it: it checks nothing and does what it is told.
 
 const (
-	wireVersion = 2 // whoever changes the layout changes what follows
+	wireVersion = 3 // whoever changes the layout changes what follows
 
 	frameHello      = 1
 	frameRefused    = 3

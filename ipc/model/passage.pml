@@ -1,35 +1,40 @@
-/* A whole segment on its way from companion 0 to companion 1 (whole.go, retain.go): sealed
- * and handed over by a goroutine of its own, mapped, announced when there is a credit,
- * released; and the end of the session from either side, or the death of either link,
- * at any step.
+/* A whole segment on its way from companion 0 to companion 1, and a message behind it
+ * (relay.go, whole.go, dispatch.go): sealed by a goroutine of its own, or at once between
+ * those who trust each other; sent as a record and a frame, which companion 1 may read in
+ * either order; released; and the end of the session from either side, or the death of
+ * either link, at any step.
  *
  * The flow has taken the message with the segment (held) before this begins. What holds
- * a mutex is one step. Control frames to companion 1 and records to it lie in two
- * channels; what it answers is handled at once.
+ * a mutex is one step. Records and control frames to companion 1 lie in two channels; what
+ * it answers is handled at once.
  *
- * Held to be true: the goroutine never works on a segment that is gone; the segment is
- * announced once, to who has mapped it; in the end it is closed, unmapped and on
- * nobody's account, and the flow has come to its end (assertions, no invalid end state).
+ * Held to be true: nobody drops a segment that is being sealed; it is sent once, and handed
+ * to the receiver when that has mapped it, before what was sent after it; in the end it is
+ * closed, unmapped and on nobody's account, and the flow has come to its end (assertions,
+ * no invalid end state).
  */
-#define SEALING 0
-#define MAPPED  1
-#define POSTED  2
-#define FAILED  3
+mtype = { whole, next, close };
 
-mtype = { extent, forget };
-chan frames = [2] of { mtype };  /* to companion 1 */
-chan ring = [2] of { bit };      /* to companion 1: message */
+chan ring = [3] of { mtype };    /* to companion 1 */
+chan frames = [1] of { bit };    /* to companion 1: the segment */
 
-bit held = 1, open_ = 1;         /* flow.held; the engine has the segment */
+byte held = 1;                   /* flow.held: nothing, the segment, the message behind it */
+bit second = 1;                  /* which waits until then */
+bit open_ = 1;                   /* the engine has the segment */
 bit owner = 1;                   /* foreign.dropped is set: its account is companion 0's */
 short account[2];                /* what is on them because of the segment */
-bit passage, listed, passed;     /* flow.passage; in link.passages; passage.passed */
-byte state;
+bit trusted, sealing, through, failed;
+bit listed;                      /* in link.passages */
 byte credit, posted;
 bit ended[2], closed[2], gone[2], dead[2], left[2];   /* left: Engine.leave */
 bit orphan;                      /* companion 0 has died without closing */
 bit over, pending = 1, running, again;
-bit maps, leased, shut, patient; /* companion 1: has it mapped, reads it, has closed; it waits for the segment or the end */
+
+/* Companion 1: has it mapped, reads it; what has been handed to its session; has closed;
+ * waits for the segment or the end before it does. */
+bit maps, leased, shut, patient;
+bit gotWhole, gotNext, gotClose;
+chan parked = [3] of { mtype };  /* session.parked */
 
 #ifdef MUTANT_PASSAGE_DOUBLE_POST
 inline stir() { pending = 1 }    /* nobody looks whether it runs */
@@ -40,64 +45,45 @@ inline stir() { if :: running -> again = 1 :: else -> pending = 1 fi }
 /* foreign.leases, dropForeign */
 inline drop() {
   d_step {
-    held = 0; open_ = 0;
-    if :: owner && !left[0] -> account[0]-- :: else fi
+    if
+    :: held == 1 ->
+       open_ = 0;
+       if :: owner && !left[0] -> account[0]-- :: else fi
+    :: else
+    fi;
+    held = 0; sealing = 0
   }
 }
 
-inline close_(s) { d_step { if :: !closed[s] -> closed[s] = 1; stir() :: else fi } }
-
-/* flow.pass */
-proctype Pass() {
-  bit sealed;
-  assert(held && open_);         /* Freeze */
-  if
-  :: sealed = 1
-  :: state = FAILED              /* the sender kept it mapped, and is dropped */
-  fi;
-  if
-  :: sealed ->
-#ifndef MUTANT_ACCOUNT_KEPT
-     owner = 0;
-#endif
-     d_step {                    /* Engine.transfer */
-       if :: !left[0] -> account[0]-- :: else fi;
-       if :: !left[1] -> account[1]++ :: else fi
-     };
-     listed = 1;
-     assert(held && open_);      /* its handle is sent */
-     atomic { if :: gone[1] -> state = FAILED :: !gone[1] && !dead[1] -> frames!extent :: !gone[1] && dead[1] fi }
-  :: else
-  fi;
-  d_step {
-    passed = 1;
-#ifndef MUTANT_PASSED_NOT_STIRRED
-    stir()
-#endif
-  }
-}
-
-/* member.takeBack */
-inline takeBack() {
+inline close_(s) {
   atomic {
     if
-    :: listed ->
-       listed = 0;
-       if :: !left[1] -> account[1]-- :: else fi;
-#ifndef MUTANT_FORGET_UNSAID
-       if :: !gone[1] && !dead[1] -> frames!forget :: else fi
-#endif
+    :: !closed[s] ->
+       closed[s] = 1;
+       if :: s == 1 && !gone[1] -> ring!close :: else fi;
+       stir()
     :: else
     fi
   }
 }
 
-#define pointless (closed[1] || ended[1] || gone[1] || orphan)
-#ifdef MUTANT_DROPPED_WHILE_SEALED
-#define busy (passage && !passed && !pointless)
-#else
-#define busy (passage && !passed)
+/* flow.freeze */
+proctype Seal() {
+  assert(held == 1 && open_);
+  if
+  :: skip
+  :: failed = 1                  /* the sender kept it mapped, and is dropped */
+  fi;
+  assert(held == 1 && open_);
+  d_step {
+    through = 1;
+#ifndef MUTANT_SEALED_NOT_STIRRED
+    stir()
 #endif
+  }
+}
+
+#define pointless (closed[1] || ended[1] || gone[1])
 
 proctype Runner() {
 end:
@@ -108,40 +94,73 @@ step:
      :: over -> goto rest
      :: !over && !held ->        /* flow.take, and flow.end */
         if
-        :: ended[0] || closed[0] -> over = 1; close_(1); close_(0); goto rest
+        :: second -> second = 0; held = 2
+        :: !second && (ended[0] || closed[0]) -> over = 1; close_(1); close_(0); goto rest
         :: else -> goto rest
         fi
      :: !over && held
      fi;
-     atomic {                    /* flow.passWhole */
-       if
-       :: !passage && !pointless -> passage = 1; state = SEALING; passed = 0; run Pass()
-       :: else
-       fi;
-       if
-       :: busy -> goto rest
-       :: !busy && passage && state == FAILED -> passage = 0; goto abandon
-       :: !busy && pointless && !(passage && state == FAILED) -> goto waste
-       :: !busy && !pointless && state != FAILED && (state != MAPPED || !credit) -> goto rest
-       :: !busy && !pointless && state == MAPPED && credit
-       fi
-     };
-     atomic {
-       assert(state == MAPPED);
-       credit--; state = POSTED; posted++;
-       assert(posted == 1);
-       if :: !dead[1] -> ring!1 :: else fi
-     };
-     passage = 0;
-     drop();
-     goto step;
-waste:
-#ifndef MUTANT_NOT_TAKEN_BACK
      if
-     :: passage -> passage = 0; takeBack()
+     :: held == 2 -> goto forward
      :: else
      fi;
+     atomic {                    /* flow.passWhole */
+       if
+       :: !sealing ->
+          sealing = 1; through = 0;
+          if :: trusted -> through = 1 :: else -> run Seal() fi
+       :: else
+       fi
+     };
+     if
+#ifdef MUTANT_DROPPED_WHILE_SEALED
+     :: !through && pointless -> goto waste
+     :: !through && !pointless -> goto rest
+#else
+     :: !through -> goto rest
 #endif
+     :: through && failed -> goto abandon
+     :: through && !failed
+     fi;
+     atomic {                    /* flow.postHeld */
+       if
+       :: pointless -> goto waste
+       :: !pointless && !credit ->
+          if :: orphan -> goto abandon :: else -> goto rest fi
+       :: else
+       fi;
+       credit--; posted++;
+       assert(posted == 1);
+#ifndef MUTANT_LISTED_LATE
+       listed = 1;
+#endif
+       ring!whole;
+       frames!1
+     };
+#ifdef MUTANT_LISTED_LATE
+     listed = 1;
+#endif
+#ifndef MUTANT_ACCOUNT_KEPT
+     owner = 0;                  /* flow.transfer */
+#endif
+     d_step {                    /* Engine.transfer */
+       if :: !left[0] -> account[0]-- :: else fi;
+       if :: !left[1] -> account[1]++ :: else fi
+     };
+     drop();
+     goto step;
+forward:
+     atomic {
+       if
+       :: pointless -> goto waste
+       :: !pointless && !credit ->
+          if :: orphan -> goto abandon :: else -> goto rest fi
+       :: else
+       fi;
+       credit--;
+       ring!next
+     };
+waste:
      drop(); goto step;
 abandon:
      drop(); over = 1; close_(0); close_(1);
@@ -155,34 +174,54 @@ rest:
   od
 }
 
-/* Companion 1. */
+/* link.handle in companion 1 */
+inline handle(kind) {
+  if
+  :: kind == whole ->
+     assert(maps && !leased && !gotNext && !gotClose);
+     gotWhole = 1; leased = 1
+  :: kind == next -> assert(gotWhole && !gotClose); gotNext = 1
+  :: kind == close -> assert(gotWhole || !posted); gotClose = 1
+  fi
+}
+
 proctype Receiver() {
   mtype kind;
   {
 end:
     do
-    :: atomic { frames?kind ->
+    :: atomic { ring?kind ->
          if
-         :: kind == extent ->
-            maps = 1;            /* and says so: link.arrived */
-            if
-            :: listed && state == SEALING -> state = MAPPED;
-#ifndef MUTANT_MAPPED_NOT_STIRRED
-               stir()
+#ifdef MUTANT_NOT_PARKED
+         :: false
+#else
+         :: kind == whole && !maps -> parked!kind
 #endif
-            :: else
-            fi
-         :: kind == forget -> assert(maps && !leased); maps = 0
+#ifdef MUTANT_PARKED_OVERTAKEN
+         :: false
+#else
+         :: kind != whole && nempty(parked) -> parked!kind
+#endif
+         :: else -> handle(kind)
          fi
        }
-    :: atomic { ring?_ -> assert(maps); leased = 1 }
+    :: atomic { frames?_ ->
+         maps = 1;
+#ifndef MUTANT_PARKED_FORGOTTEN
+         do
+         :: nempty(parked) -> parked?kind; handle(kind)
+         :: empty(parked) -> break
+         od
+#endif
+       }
     :: atomic { leased ->        /* released: link.returned */
          leased = 0; maps = 0;
-         assert(listed && state == POSTED);
+         assert(listed);
          listed = 0;
-         if :: !left[1] -> account[1]-- :: else fi
+         if :: !left[1] -> account[1]-- :: else fi;
+         credit++; stir()
        }
-    :: d_step { !shut && (!patient || posted || closed[1]) -> shut = 1; ended[1] = 1; stir() }
+    :: d_step { !shut && (!patient || gotWhole || gotClose) -> shut = 1; ended[1] = 1; stir() }
     od
   } unless { dead[1] };
   d_step { maps = 0; leased = 0 }
@@ -199,8 +238,8 @@ proctype Link(byte s) {
 
 proctype Credit() {
   if
-  :: d_step { !credit -> credit = 1; stir() }    /* it comes at last */
-  :: credit
+  :: d_step { !credit && !posted -> credit = 2; stir() }    /* they come at last */
+  :: else
   fi
 }
 
@@ -215,7 +254,8 @@ init {
   atomic {
     account[0] = 1;
     if :: patient = 1 :: skip fi;
-    if :: credit = 1 :: skip fi;
+    if :: trusted = 1 :: skip fi;
+    if :: credit = 2 :: skip fi;
     if
     :: run Link(0)
     :: run Link(1)
