@@ -6,10 +6,10 @@ import "time"
 // Where the system has nothing that two processes could share for this, sleep
 // answers false at once and the end waits for a doorbell frame instead.
 type bell interface {
-	// sleep waits until this end's wake word is no longer asleep, at most d.
+	// sleep waits until this end's wake word is no longer asleep, or for wakeSelf.
 	// It may return early; it answers false when it can't sleep at all.
-	sleep(d time.Duration) bool
-	wakeSelf()
+	sleep() bool
+	wakeSelf() // who sleeps, whatever the word is; nothing when nobody does yet
 	wakePeer()
 	close() error
 }
@@ -17,6 +17,6 @@ type bell interface {
 const (
 	spinTime  = 50 * time.Microsecond // what it takes to wake a peer whose processor sleeps
 	hitTime   = 50 * time.Microsecond // a wait this short would have been worth a spin
-	warmTime  = 10 * time.Millisecond // after this long in the kernel, wait for a doorbell
+	warmTime  = 10 * time.Millisecond // after this long in the kernel, or up to twice that, wait for a doorbell
 	watchTime = time.Millisecond      // how long a hot lane may be without a leader
 )

@@ -2,7 +2,6 @@ package ipc
 
 import (
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -20,10 +19,9 @@ func newBell(rx, tx *atomic.Uint32, _ []uintptr) (bell, error) { return futexBel
 
 // sleep goes through the scheduler: a wait that the runtime does not know of would
 // stop every garbage collection.
-func (f futexBell) sleep(d time.Duration) bool {
-	ts := unix.NsecToTimespec(int64(d))
-	// SAFETY: the word lies in the lane, which stays mapped while somebody leads; ts outlives the call.
-	_, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(f.rx)), futexWaitOp, asleep, uintptr(unsafe.Pointer(&ts)), 0, 0)
+func (f futexBell) sleep() bool {
+	// SAFETY: the word lies in the lane, which stays mapped while somebody leads.
+	_, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(f.rx)), futexWaitOp, asleep, 0, 0, 0)
 	return true
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/windows"
 )
@@ -20,8 +19,8 @@ func newBell(_, _ *atomic.Uint32, handles []uintptr) (bell, error) {
 	return eventBell{windows.Handle(handles[0]), windows.Handle(handles[1])}, nil
 }
 
-func (e eventBell) sleep(d time.Duration) bool {
-	_, _ = windows.WaitForSingleObject(e.rx, uint32(d.Milliseconds()))
+func (e eventBell) sleep() bool {
+	_, _ = windows.WaitForSingleObject(e.rx, windows.INFINITE)
 	return true
 }
 

@@ -79,6 +79,10 @@ type link struct {
 	relayed atomic.Int32  // sessions that are passed on to another companion
 	watched atomic.Uint32 // the timer runs
 	watch   *time.Timer
+	naps    atomic.Uint32 // begun and ended so far: odd while the leader sleeps (nap.go)
+	rousing atomic.Uint32 // 1 while rouser runs
+	rouser  *time.Timer
+	roused  atomic.Uint32 // the nap that it has ended
 	pumped  atomic.Uint64 // records so far
 	vacant  chan struct{} // the leader of an ending link left
 
@@ -91,6 +95,8 @@ type link struct {
 	near   nearness
 	self   int32  // 1 when the leader is one of waiters
 	seen   uint64 // pumped, at the last look of the timer
+
+	napped uint32 // of rouser: naps at its last look
 
 	txMu    sync.Mutex
 	tx      producer
@@ -153,6 +159,8 @@ func newLink(c linkConfig) (*link, error) {
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.watch = time.AfterFunc(time.Hour, l.look)
 	l.watch.Stop()
+	l.rouser = time.AfterFunc(time.Hour, l.rouse)
+	l.rouser.Stop()
 	l.shrinkTimer = time.AfterFunc(time.Hour, l.shrink)
 	l.shrinkTimer.Stop()
 	l.askTimer = time.AfterFunc(time.Hour, l.ask)

@@ -233,34 +233,6 @@ func (l *link) warm(heat int) {
 
 const mostMisses = 8
 
-// nap sleeps in the kernel until a record comes or c may be ready; not warm when it
-// took too long, or when this system can't sleep so; not ok when it has lost the lead.
-func (l *link) nap(c condition) (warm, ok bool) {
-	l.rx.wake.Swap(asleep)
-	ready, err := l.check(c)
-	if ready || err != nil || l.ending.Load() || l.rx.ready() || l.short.Load() && l.hasRoom() {
-		l.rx.wake.Swap(awake)
-		return true, true
-	}
-	start := time.Now()
-	l.leader.Swap(yielding)
-	can := l.bell.sleep(warmTime)
-	if !l.regain() {
-		return false, false
-	}
-	l.rx.wake.Swap(awake)
-	took := time.Since(start)
-	if l.rx.ready() {
-		if !l.noSpin && l.near.note(start, took) {
-			leaveProcessor()
-		}
-		if took < hitTime {
-			l.warm(2)
-		}
-	}
-	return can && took < warmTime, true
-}
-
 func (l *link) hasRoom() bool {
 	room, err := l.knownRoom()
 	return err != nil || room > 0

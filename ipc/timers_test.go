@@ -20,10 +20,10 @@ import (
 // slow for a spin to seem worth it.
 type coldBell struct{}
 
-func (coldBell) sleep(time.Duration) bool { time.Sleep(hitTime); return false }
-func (coldBell) wakeSelf()                {}
-func (coldBell) wakePeer()                {}
-func (coldBell) close() error             { return nil }
+func (coldBell) sleep() bool  { time.Sleep(hitTime); return false }
+func (coldBell) wakeSelf()    {}
+func (coldBell) wakePeer()    {}
+func (coldBell) close() error { return nil }
 
 func (l *link) cool() {
 	_ = l.bell.close()

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Explores the models of the protocol of package ipc, and every mutant of them.
-# Usage: ipc/model/run.sh [MODEL...]     models: lane lead takedown debts rendezvous block relay passage
+# Usage: ipc/model/run.sh [MODEL...]     models: lane lead takedown debts rendezvous block relay passage nap
 # Fails when a model has an error or was not explored to the end, and when a
 # mutant survives. Needs the Debian packages spin and gcc.
 set -euo pipefail
@@ -64,10 +64,10 @@ mutant() {
 }
 
 models=("$@")
-[ ${#models[@]} -gt 0 ] || models=(lane lead takedown debts rendezvous block relay passage)
+[ ${#models[@]} -gt 0 ] || models=(lane lead takedown debts rendezvous block relay passage nap)
 printf '%-11s %-38s %9s %6s %6s %8s  %s\n' model "" states depth errors time verdict
 for model in "${models[@]}"; do
-  [ -f "$here/$model.pml" ] || { echo "model: there is no model $model; next: one of lane lead takedown debts rendezvous block relay passage" >&2; exit 1; }
+  [ -f "$here/$model.pml" ] || { echo "model: there is no model $model; next: one of lane lead takedown debts rendezvous block relay passage nap" >&2; exit 1; }
   sound "$model" "(itself)" ""
   for formula in $(sed -nE 's/^ltl ([a-z]+) .*/\1/p' "$here/$model.pml"); do
     sound "$model" "(formula $formula)" "$formula"
