@@ -146,16 +146,17 @@ func (e *Engine) repay(n int64) {
 	e.roomMayBeFree()
 }
 
-// charge takes n more bytes of the budget for m.
-func (e *Engine) charge(m *member, n int64) bool {
+// charge takes n more bytes of the budget for m. If it can't, changed is closed when that
+// may be different.
+func (e *Engine) charge(m *member, n int64) (ok bool, changed <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.members[m.name] != m || e.used+n > e.opts.Budget || m.bytes+n > e.opts.Share {
-		return false
+		return false, e.changed
 	}
 	e.book(m, n)
 	m.unmade += n
-	return true
+	return true, nil
 }
 
 // book puts n bytes on the account of m, or takes them off it, and shows that. The
@@ -174,10 +175,11 @@ func (e *Engine) chargeSoon(m *member, n int64) bool {
 	}
 	patience := time.NewTimer(trimTime)
 	defer patience.Stop()
-	for first := true; !e.charge(m, n); first = false {
-		e.mu.Lock()
-		changed := e.changed
-		e.mu.Unlock()
+	for first := true; ; first = false {
+		ok, changed := e.charge(m, n)
+		if ok {
+			return true
+		}
 		if first {
 			e.trim()
 		}
@@ -186,10 +188,10 @@ func (e *Engine) chargeSoon(m *member, n int64) bool {
 		case <-m.link.done:
 			return false
 		case <-patience.C:
-			return e.charge(m, n)
+			ok, _ = e.charge(m, n)
+			return ok
 		}
 	}
-	return true
 }
 
 // trimTime is how long the others have to give back what they don't use.

@@ -27,6 +27,10 @@ func (c *Client) Carry(ctx context.Context, service string, header []byte, body 
 		_ = s.Fail(read.err.Error())
 		return nil, read.err
 	}
+	if errors.Is(err, ErrNoMemory) && !errors.Is(err, ErrPeer) { // the session goes on, and the service waits for the rest
+		_ = s.Fail(err.Error())
+		return nil, err
+	}
 	m, recvErr := s.message(ctx)
 	if recvErr != nil {
 		if err == nil || errors.Is(err, io.ErrClosedPipe) {

@@ -312,10 +312,10 @@ func (c *Client) extent(f frame) error {
 		return err
 	}
 	if e.half == passed { // the message that it is says all there is to say
-		return c.link.hold(&foreign{number: e.segment, seg: seg, passed: true})
+		return c.link.hold(&foreign{number: e.segment, seg: seg, span: spanOf(seg.Bytes()), passed: true})
 	}
 	if e.half == incoming {
-		theirs := &foreign{number: e.segment, seg: seg, dropped: func() { go c.forgotten(e.segment) }}
+		theirs := &foreign{number: e.segment, seg: seg, span: spanOf(seg.Bytes()), dropped: func() { go c.forgotten(e.segment) }}
 		if err := c.link.hold(theirs); err != nil {
 			return err
 		}

@@ -24,6 +24,7 @@ type unixConn struct {
 	raw     syscall.RawConn
 	oob     []byte
 	handles []uintptr // came with bytes already read, not yet given to a frame
+	lost    error     // why handles that came are not here; io.ReadFull forgets it
 	poor    bool      // the peer has no handles to pass: it is a companion
 
 	now     sending          // guarded by the outbox's mu: what try sends
@@ -47,6 +48,9 @@ func newUnixConn(c *net.UnixConn) (*unixConn, error) {
 
 func (u *unixConn) read() (frame, error) {
 	f, n, err := readFrame(u, &u.head)
+	if err == nil {
+		err = u.lost
+	}
 	if err == nil && n != len(u.handles) {
 		err = fmt.Errorf("%w: %d handles came where %d were announced", ErrProtocol, len(u.handles), n)
 	}
@@ -65,12 +69,13 @@ func (u *unixConn) read() (frame, error) {
 func (u *unixConn) Read(b []byte) (int, error) {
 	n, oobn, flags, err := u.coming.receive(u, b)
 	if oobn > 0 {
-		if err := u.collect(u.oob[:oobn]); err != nil {
-			return n, err
+		if u.lost = u.collect(u.oob[:oobn]); u.lost != nil {
+			return n, u.lost
 		}
 	}
 	if flags&unix.MSG_CTRUNC != 0 {
-		return n, fmt.Errorf("%w: more descriptors than this process may have", ErrProtocol)
+		u.lost = fmt.Errorf("%w: more descriptors than this process may have", ErrProtocol)
+		return n, u.lost
 	}
 	if err == nil && n == 0 && len(b) > 0 {
 		err = io.EOF

@@ -191,7 +191,8 @@
 //
 // Window is the number of messages that may be under way to who states it: a
 // message takes a credit, its release (or credit, when it was inline) gives it
-// back. Each side closes a session once; its number is never used again. What was
+// back. Each side closes a session once; its number is never used again (a lane ends with
+// the 2^31 numbers of a side). What was
 // sent before a close is still delivered. Close codes: 0 done, 1 no such address,
 // 2 refused, 3 peer gone, 4 quota, 5 canceled, 6 no memory.
 //
@@ -277,7 +278,8 @@
 //	      while all are being read
 //
 // Memory: three quarters of the engine's budget for one companion unless its host says
-// otherwise, then denied; a parcel of more than "largest parcel" (welcome) is never
+// otherwise, then denied. Whole segments that others send it count towards that and the
+// extents, and wait until it has released others when they don't fit; while it holds none, one is sent all the same. A parcel of more than "largest parcel" (welcome) is never
 // granted, and a want for one is dropped. Descriptors: the engine keeps one for each
 // segment (macOS: two), a companion may close what it has mapped. While fewer than 64 are left of
 // the engine's own (Unix) nobody new is let in: refused, code 3.

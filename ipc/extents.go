@@ -45,7 +45,7 @@ func (m *member) enlist(half uint32, seg *shm.Segment) (uint32, bool) {
 		return 0, false
 	}
 	size := int64(seg.Size())
-	m.link.theirs[number] = &foreign{number: number, seg: seg, dropped: func() { go m.e.refund(m, size) }}
+	m.link.theirs[number] = &foreign{number: number, seg: seg, span: spanOf(seg.Bytes()), dropped: func() { go m.e.refund(m, size) }}
 	return number, true
 }
 

@@ -186,7 +186,7 @@ func (l *link) missedInBlock(v any) (offset int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, f := range l.theirs {
-		if offset, ok = missed(v, f.seg.Bytes()); ok {
+		if offset, ok = f.span.missed(v); ok {
 			return offset, true
 		}
 	}
@@ -209,9 +209,9 @@ const maxUnmapped = 64
 // noteUnmapped remembers a segment of the block that is about to be closed. After a fault
 // the deferred calls of who met it release what it held before anybody asks whose memory
 // that was. The caller holds mu.
-func (l *link) noteUnmapped(seg *shm.Segment) {
+func (l *link) noteUnmapped(s span) {
 	if len(l.unmapped) >= maxUnmapped && l.err == nil {
 		l.unmapped = append(l.unmapped[:0], l.unmapped[1:]...)
 	}
-	l.unmapped = append(l.unmapped, spanOf(seg.Bytes()))
+	l.unmapped = append(l.unmapped, s)
 }

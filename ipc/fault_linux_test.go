@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -194,4 +196,33 @@ func carryDigest(ctx context.Context, c *Client, n int) error {
 		panic(fmt.Sprintf("wrong bytes in stream %d", n))
 	}
 	return err
+}
+
+// TestLookingForAFaultWhileASegmentIsFrozen: Freeze takes the memory out of the segment.
+func TestLookingForAFaultWhileASegmentIsFrozen(t *testing.T) {
+	e := testEngine(t, Options{})
+	a, b := testClient(t, e, "a"), testClient(t, e, "b")
+	b.Handle("x", echoNothing)
+	ctx := testContext(t)
+	s, err := a.Open(ctx, "b/x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := e.member("a").link
+	var stop atomic.Bool
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		for !stop.Load() {
+			l.missedInBlock(errors.New("no fault"))
+			runtime.Gosched()
+		}
+	})
+	for range 20 {
+		if err := sendSegment(ctx, s); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	stop.Store(true)
+	looking.Wait()
 }

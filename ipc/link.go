@@ -114,6 +114,7 @@ type link struct {
 	mem         memory
 	theirs      map[uint32]*foreign
 	passages    map[uint32]passage  // in the engine: whole segments passed to this companion
+	full        []*flow             // in the engine: those that wait until this companion releases one
 	expected    map[uint32]*Session // in a companion: those that a message came before, and whose message that is
 	wanting     bool                // an extent was asked for
 	wanted      int                 // for a parcel of so many bytes

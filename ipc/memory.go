@@ -250,6 +250,7 @@ func lookOrder(n int) int {
 type foreign struct {
 	number    uint32
 	seg       *shm.Segment
+	span      span   // of seg, also when that is unmapped
 	leases    int    // messages of this process that point into it
 	forgotten bool   // to be unmapped with the last lease
 	passed    bool   // a whole segment from another companion

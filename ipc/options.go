@@ -12,7 +12,8 @@ type Options struct {
 	// by default a quarter of the memory that this process may use.
 	Budget int64
 	// Share is the most of it that the block of one companion may take, in bytes; by
-	// default three quarters.
+	// default three quarters. What others send it whole counts too, but for the first of
+	// those that it holds.
 	Share int64
 	// Cache is the most memory that retained payloads may take beside that, in bytes;
 	// by default a quarter of the budget.

@@ -68,7 +68,7 @@ func (l *link) takeDown() {
 func (l *link) dropExtent(e *extent) {
 	if l.err != nil && e.held == 0 && !e.closed {
 		e.closed = true
-		l.noteUnmapped(e.seg)
+		l.noteUnmapped(spanOf(e.seg.Bytes()))
 		_ = e.seg.Close()
 	}
 }
@@ -79,7 +79,7 @@ func (l *link) dropForeign(f *foreign) {
 		return
 	}
 	seg := f.seg
-	l.noteUnmapped(seg)
+	l.noteUnmapped(f.span)
 	f.seg = nil
 	delete(l.theirs, f.number)
 	if l.err == nil && f.outlived == nil && f.dropped == nil { // sent on, or received whole

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"berth/internal/shm"
@@ -161,12 +162,39 @@ func (f *flow) postHeld() bool {
 		l.mu.Unlock()
 		return f.rest()
 	}
+	size := int64(seg.Size())
+	if !l.receive(size) {
+		if !slices.Contains(l.full, f) {
+			l.full = append(l.full, f)
+		}
+		l.mu.Unlock()
+		return f.rest()
+	}
 	to.spend()
 	r := newRecord(kindMessage, m.flags, to.id, m.correlation)
-	l.postWhole(&r, seg, len(m.data), passage{session: to.id, size: int64(seg.Size())})
+	l.postWhole(&r, seg, len(m.data), passage{session: to.id, size: size})
 	l.mu.Unlock()
-	f.transfer(m.from)
+	f.refundSender()
 	f.drop()
+	return true
+}
+
+// receive puts n bytes that are about to be sent to the companion on its account; until
+// they are off the sender's they stand on both. Not while it has no room for them and holds
+// others, whose release makes some. The caller holds mu.
+func (l *link) receive(n int64) bool {
+	m := l.host.(*member)
+	e := m.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.members[m.name] != m {
+		return true // it is going, and this with it
+	}
+	full := m.bytes+n > e.opts.Share || len(l.theirs)+len(l.mem.extents)+len(l.passages) >= e.opts.extents
+	if full && len(l.passages) > len(l.lent()) {
+		return false
+	}
+	e.book(m, n)
 	return true
 }
 
@@ -189,32 +217,19 @@ func (l *link) postWhole(r *record, seg *shm.Segment, n int, p passage) {
 	}
 }
 
-// transfer moves a segment that was sent on from one account to the other.
-func (f *flow) transfer(seg *foreign) {
-	l := f.from.l
+// refundSender takes what was sent on off the account of who sent it.
+func (f *flow) refundSender() {
+	l, seg := f.from.l, f.held.from
 	l.mu.Lock()
 	outlived := seg.outlived
 	seg.dropped, seg.outlived = nil, nil
 	l.mu.Unlock()
 	if outlived != nil {
 		outlived()
+		return
 	}
-	from := l.host.(*member)
-	from.e.transfer(from, f.to.l.host.(*member), int64(seg.seg.Size()))
-}
-
-// transfer moves n bytes from one account to the other.
-func (e *Engine) transfer(from, to *member, n int64) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.members[from.name] == from {
-		e.book(from, -n)
-	}
-	if e.members[to.name] == to {
-		e.book(to, n)
-	} else {
-		e.roomMayBeFree()
-	}
+	m := l.host.(*member)
+	m.e.refund(m, int64(seg.seg.Size()))
 }
 
 // returned ends a passage that the receiver has released. The caller holds mu.
@@ -224,11 +239,16 @@ func (l *link) returned(loc location) (session uint32, ok bool) {
 		return 0, false
 	}
 	delete(l.passages, loc.segment)
-	e := l.host.(*member).e
+	m := l.host.(*member)
 	if p.kept != nil {
-		go e.cache.unlease(p.kept) // freeing it may take a while
+		go m.e.cache.unlease(p.kept) // freeing it may take a while
 	} else {
-		go e.refund(l.host.(*member), p.size)
+		m.e.refund(m, p.size)
 	}
+	for _, f := range l.full {
+		l.stir(f)
+	}
+	clear(l.full)
+	l.full = l.full[:0]
 	return p.session, true
 }

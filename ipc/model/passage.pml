@@ -134,19 +134,22 @@ step:
 #ifndef MUTANT_LISTED_LATE
        listed = 1;
 #endif
+#ifndef MUTANT_BOOKED_LATE
+       if :: !left[1] -> account[1]++ :: else fi;       /* link.receive */
+#endif
        ring!whole;
        frames!1
      };
 #ifdef MUTANT_LISTED_LATE
      listed = 1;
 #endif
-#ifndef MUTANT_ACCOUNT_KEPT
-     owner = 0;                  /* flow.transfer */
+#ifdef MUTANT_BOOKED_LATE
+     d_step { if :: !left[1] -> account[1]++ :: else fi };
 #endif
-     d_step {                    /* Engine.transfer */
-       if :: !left[0] -> account[0]-- :: else fi;
-       if :: !left[1] -> account[1]++ :: else fi
-     };
+#ifndef MUTANT_ACCOUNT_KEPT
+     owner = 0;                  /* flow.refundSender */
+#endif
+     d_step { if :: !left[0] -> account[0]-- :: else fi };
      drop();
      goto step;
 forward:
@@ -200,7 +203,7 @@ end:
 #ifdef MUTANT_PARKED_OVERTAKEN
          :: false
 #else
-         :: kind != whole && nempty(parked) -> parked!kind
+         :: kind != whole && len(parked) > 0 -> parked!kind
 #endif
          :: else -> handle(kind)
          fi
@@ -209,8 +212,8 @@ end:
          maps = 1;
 #ifndef MUTANT_PARKED_FORGOTTEN
          do
-         :: nempty(parked) -> parked?kind; handle(kind)
-         :: empty(parked) -> break
+         :: len(parked) > 0 -> parked?kind; handle(kind)
+         :: len(parked) == 0 -> break
          od
 #endif
        }
@@ -218,7 +221,7 @@ end:
          leased = 0; maps = 0;
          assert(listed);
          listed = 0;
-         if :: !left[1] -> account[1]-- :: else fi;
+         if :: !left[1] -> account[1]--; assert(account[1] >= 0) :: else fi;
          credit++; stir()
        }
     :: d_step { !shut && (!patient || gotWhole || gotClose) -> shut = 1; ended[1] = 1; stir() }
