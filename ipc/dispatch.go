@@ -59,8 +59,11 @@ func (l *link) early(r *record) bool {
 
 // park keeps the records of a session, in order, from an early message on.
 func (s *Session) park(r *record) error {
-	if len(s.parked) == 0 {
-		s.l.expected[r.location().segment] = s
+	if n := r.location().segment; len(s.parked) == 0 {
+		if s.l.expected[n] != nil {
+			return fmt.Errorf("segment %d in two sessions", n)
+		}
+		s.l.expected[n] = s
 	}
 	s.parked = append(s.parked, *r)
 	if most := 2*s.l.window + s.limit + 2; len(s.parked) > most { // messages and notices, credits for its own, the end

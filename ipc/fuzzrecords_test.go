@@ -17,6 +17,7 @@ const (
 	stepClose               // closes a session
 	stepRead                // receives and releases what has come
 	stepWrite               // the rest of the record goes into the other side's extent
+	stepBring               // a segment comes that is passed to this end
 )
 
 // recordsTarget plays a peer that puts any records it likes into the ring, while
@@ -34,6 +35,8 @@ func recordsTarget(tb testing.TB, companion bool) mutate.Target {
 	step := func(kind uint8, session, argument uint32) record { return newRecord(kind, 0, session, argument) }
 	data := newRecord(stepWrite, 0, 0, 0)
 	data.setInline(opening{address: "x/y", from: "z", header: []byte("h")}.encode())
+	whole := newRecord(kindMessage, flagWhole, theirs, 0)
+	whole.setLocation(location{5, 1, 0, 9000})
 	return mutate.Target{
 		Name: name,
 		Seeds: [][]byte{
@@ -44,6 +47,7 @@ func recordsTarget(tb testing.TB, companion bool) mutate.Target {
 			script(data, located(kindOpen, theirs, location{1, 0, 0, 6}), located(kindMessage, theirs, location{1, 0, 4096, 5000}), step(stepRead, theirs, 0)),
 			script(open, newRecord(kindStarved, 0, theirs, 0), step(stepSend, theirs, 40), newRecord(kindCredit, 0, theirs, 1), step(stepClose, theirs, 0)),
 			script(newRecord(kindOpened, flagTrusted, own, 3), step(stepSend, own, 9000), step(stepSend, own, 9000), released(location{2, 1, 0, 9000})),
+			script(open, whole, newRecord(kindMessage, flagInline, theirs, 0), newRecord(kindClose, flagInline, theirs, 0), step(stepBring, 1, 0), step(stepRead, theirs, 0)),
 			script(open, located(kindMessage, theirs, location{1, 0, 0, 16 << 10}), located(kindMessage, theirs, location{1, 0, 8192, 100}), step(stepClose, theirs, 0)),
 		},
 		Run: func(t testing.TB, b []byte) uint64 { return end.play(t, b) },
@@ -124,7 +128,7 @@ func (e *fuzzEnd) play(t testing.TB, b []byte) (reached uint64) {
 		b = b[recordSize:]
 		if r.kind() >= stepSend && r.kind() <= stepWrite {
 			e.step(l, &r)
-		} else if e.handle(l, &r) != nil {
+		} else if e.take(l, &r) != nil {
 			e.check(t, l)
 			return kinds<<8 | min(n, 7)<<1 | 1
 		}
@@ -132,6 +136,22 @@ func (e *fuzzEnd) play(t testing.TB, b []byte) (reached uint64) {
 	}
 	e.check(t, l)
 	return kinds << 8
+}
+
+// take is what comes from the other side, by either channel.
+func (e *fuzzEnd) take(l *link, r *record) error {
+	if r.kind() != stepBring {
+		return e.handle(l, r)
+	}
+	number := r.session()%16 + 4
+	l.mu.Lock()
+	known := l.theirs[number] != nil
+	l.mu.Unlock()
+	if known || !e.companion {
+		return nil
+	}
+	seg := e.up.Alias()
+	return l.hold(&foreign{number: number, seg: seg, span: spanOf(seg.Bytes()), passed: true})
 }
 
 // handle gives the link a record as its leader does.
@@ -224,6 +244,16 @@ func (e *fuzzEnd) check(t testing.TB, l *link) {
 	}
 	if l.leased != bytes {
 		t.Errorf("%d bytes leased, %d in the queues", l.leased, bytes)
+	}
+	for segment, s := range l.expected {
+		if len(s.parked) == 0 || s.parked[0].location().segment != segment || l.theirs[segment] != nil {
+			t.Errorf("session %d waits for segment %d, with %d records", s.id, segment, len(s.parked))
+		}
+	}
+	for _, s := range l.sessions {
+		if len(s.parked) > 0 && l.expected[s.parked[0].location().segment] != s {
+			t.Errorf("session %d waits for nothing, with %d records", s.id, len(s.parked))
+		}
 	}
 	for _, f := range l.theirs {
 		if f.leases != queued[f] {
