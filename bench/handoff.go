@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync/atomic"
 	"text/tabwriter"
 	"time"
 
@@ -176,6 +177,8 @@ func moveOne(ctx context.Context, s *ipc.Session, size int, pause time.Duration)
 		}
 		time.Sleep(pause)
 	}
+	var full atomic.Bool
+	full.Swap(true) // waits for the stores before it: the parcel is full when the clock starts
 	start := time.Now()
 	if err := s.Send(ctx, p); err != nil {
 		return move{}, err
