@@ -1,6 +1,8 @@
 package ipc
 
 import (
+	"os"
+	"strconv"
 	"sync/atomic"
 	"unsafe"
 
@@ -25,12 +27,33 @@ func (f futexBell) sleep() bool {
 	return true
 }
 
-func (f futexBell) wakeSelf()  { futexWake(f.rx) }
+func (f futexBell) wakeSelf() {
+	if futexWake(f.rx) == unix.EFAULT {
+		interruptAll()
+	}
+}
+
 func (f futexBell) wakePeer()  { futexWake(f.tx) }
 func (futexBell) close() error { return nil }
 
 // futexWake never blocks, so the scheduler need not know.
-func futexWake(w *atomic.Uint32) {
+func futexWake(w *atomic.Uint32) unix.Errno {
 	// SAFETY: the word lies in the lane, which the caller keeps mapped.
-	_, _, _ = unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(w)), futexWakeOp, 1, 0, 0, 0)
+	_, _, errno := unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(w)), futexWakeOp, 1, 0, 0, 0)
+	return errno
+}
+
+// interruptAll has every sleep of this process look at its word again: the memory of one
+// has vanished, and nobody can be woken by it any more. SIGURG is what the runtime of Go
+// interrupts threads with, and expects at any time.
+func interruptAll() {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return
+	}
+	for _, t := range threads {
+		if tid, err := strconv.Atoi(t.Name()); err == nil {
+			_ = unix.Tgkill(os.Getpid(), tid, unix.SIGURG)
+		}
+	}
 }

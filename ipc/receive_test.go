@@ -156,6 +156,7 @@ func TestAStoppedReceiverIsNotDroppedForSegments(t *testing.T) {
 // openTo opens sessions from a to b, whose control stream nobody reads.
 func openTo(t *testing.T, a, b *Client, n int) (all []*Session) {
 	t.Helper()
+	b.Handle("x", func(ctx context.Context, _ *Session) { <-ctx.Done() })
 	ctx, cancel := context.WithCancel(testContext(t))
 	over := make(chan struct{})
 	go func() {
@@ -166,7 +167,6 @@ func openTo(t *testing.T, a, b *Client, n int) (all []*Session) {
 		}
 	}()
 	for range n {
-		go func() { _, _ = b.Accept(testContext(t)) }()
 		s, err := a.Open(ctx, "b/x", nil)
 		if err != nil {
 			t.Fatal(err)
