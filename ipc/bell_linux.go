@@ -2,7 +2,6 @@ package ipc
 
 import (
 	"os"
-	"strconv"
 	"sync/atomic"
 	"unsafe"
 
@@ -47,13 +46,5 @@ func futexWake(w *atomic.Uint32) unix.Errno {
 // has vanished, and nobody can be woken by it any more. SIGURG is what the runtime of Go
 // interrupts threads with, and expects at any time.
 func interruptAll() {
-	threads, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		return
-	}
-	for _, t := range threads {
-		if tid, err := strconv.Atoi(t.Name()); err == nil {
-			_ = unix.Tgkill(os.Getpid(), tid, unix.SIGURG)
-		}
-	}
+	eachThread(func(tid int) { _ = unix.Tgkill(os.Getpid(), tid, unix.SIGURG) })
 }

@@ -5,8 +5,6 @@ package ipc
 import (
 	"testing"
 	"time"
-
-	"berth/internal/shm"
 )
 
 // slowAccount has the sender's lane busy for a while when a segment goes out.
@@ -27,9 +25,7 @@ func (c *slowAccount) write(kind uint8, body []byte, grants ...grant) error {
 // TestASegmentIsBookedBeforeItIsReleased: a receiver may be faster than the sender's lane
 // is free, and nobody has less than nothing meanwhile.
 func TestASegmentIsBookedBeforeItIsReleased(t *testing.T) {
-	if !shm.CanFreeze {
-		t.Skip("whole segments are not passed on this system")
-	}
+	needsWhole(t)
 	e := testEngine(t, Options{})
 	a, b := testClient(t, e, "a", Sizes(64<<10, 64<<10)), testClient(t, e, "b", Sizes(64<<10, 64<<10))
 	b.HandleTrusted("x", echoNothing)

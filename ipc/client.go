@@ -311,12 +311,13 @@ func (c *Client) extent(f frame) error {
 	if err != nil {
 		return err
 	}
-	if e.half == passed { // the message that it is says all there is to say
-		return c.link.hold(&foreign{number: e.segment, seg: seg, span: spanOf(seg.Bytes()), passed: true})
-	}
-	if e.half == incoming {
-		theirs := &foreign{number: e.segment, seg: seg, span: spanOf(seg.Bytes()), dropped: func() { go c.forgotten(e.segment) }}
-		if err := c.link.hold(theirs); err != nil {
+	if e.half != outgoing {
+		theirs := newForeign(e.segment, seg)
+		theirs.passed = e.half == passed
+		if !theirs.passed {
+			theirs.dropped = func() { go c.forgotten(e.segment) }
+		}
+		if err := c.link.hold(theirs); err != nil || theirs.passed { // its message says all there is to say of that
 			return err
 		}
 	}
@@ -330,14 +331,6 @@ func (c *Client) extent(f frame) error {
 		c.link.grown(e.segment, seg)
 	}
 	return nil
-}
-
-// hold takes a segment of the other side's, and what came before it.
-func (l *link) hold(f *foreign) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.theirs[f.number] = f
-	return l.came(f.number)
 }
 
 // forget unmaps an incoming extent that the engine uses no more.

@@ -72,13 +72,16 @@ func (s *Session) park(r *record) error {
 	return nil
 }
 
-// came goes on with the session that waits for a segment. The caller holds mu.
-func (l *link) came(segment uint32) error {
-	s := l.expected[segment]
+// hold takes a segment of the other side's, and goes on with the session that waits for it.
+func (l *link) hold(f *foreign) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.theirs[f.number] = f
+	s := l.expected[f.number]
 	if s == nil || l.err != nil {
 		return nil
 	}
-	delete(l.expected, segment)
+	delete(l.expected, f.number)
 	parked := s.parked
 	s.parked = nil
 	for i := range parked {

@@ -63,7 +63,9 @@ func (p passer) bring(segment uint32, full byte) {
 	p.Helper()
 	seg := shm.HeapSegment(64 << 10)
 	fill(seg.Bytes(), full)
-	if err := p.companion.hold(&foreign{number: segment, seg: seg, passed: true}); err != nil {
+	f := newForeign(segment, seg)
+	f.passed = true
+	if err := p.companion.hold(f); err != nil {
 		p.Fatal(err)
 	}
 }

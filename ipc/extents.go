@@ -45,7 +45,9 @@ func (m *member) enlist(half uint32, seg *shm.Segment) (uint32, bool) {
 		return 0, false
 	}
 	size := int64(seg.Size())
-	m.link.theirs[number] = &foreign{number: number, seg: seg, span: spanOf(seg.Bytes()), dropped: func() { go m.e.refund(m, size) }}
+	theirs := newForeign(number, seg)
+	theirs.dropped = func() { go m.e.refund(m, size) }
+	m.link.theirs[number] = theirs
 	return number, true
 }
 
@@ -130,7 +132,10 @@ func (m *member) enlarge(half uint32, n int) error {
 
 func (m *member) fit(half uint32, n int) error {
 	size := extentFor(n, m.e.opts.Unit)
-	if most := m.e.opts.extents; m.link.extents() >= most {
+	m.link.mu.Lock()
+	has := m.link.extents()
+	m.link.mu.Unlock()
+	if most := m.e.opts.extents; has >= most {
 		return fmt.Errorf("%w: it has %d extents already, release some of what they hold", ErrNoMemory, most)
 	}
 	if !m.e.chargeSoon(m, int64(size)) {

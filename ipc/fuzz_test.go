@@ -189,7 +189,7 @@ func addressTarget() mutate.Target {
 func locationTarget(tb testing.TB) mutate.Target {
 	tb.Helper()
 	const size = 16 << 10
-	theirs := &foreign{number: 1, seg: shm.HeapSegment(size)}
+	theirs := newForeign(1, shm.HeapSegment(size))
 	own := memory{unit: 4096}
 	e := own.add(2, shm.HeapSegment(size))
 	seed := func(l location) []byte {

@@ -97,8 +97,8 @@ func (e *fuzzEnd) link(t testing.TB) *link {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.theirs[1] = &foreign{number: 1, seg: e.up.Alias()}
-	l.theirs[3] = &foreign{number: 3, seg: e.up.Alias(), passed: e.companion}
+	l.theirs[1], l.theirs[3] = newForeign(1, e.up.Alias()), newForeign(3, e.up.Alias())
+	l.theirs[3].passed = e.companion
 	l.mem.add(2, e.down.Alias())
 	l.mu.Lock()
 	s := l.newSession(l.nextID) // opened and not answered yet
@@ -150,8 +150,9 @@ func (e *fuzzEnd) take(l *link, r *record) error {
 	if known || !e.companion {
 		return nil
 	}
-	seg := e.up.Alias()
-	return l.hold(&foreign{number: number, seg: seg, span: spanOf(seg.Bytes()), passed: true})
+	f := newForeign(number, e.up.Alias())
+	f.passed = true
+	return l.hold(f)
 }
 
 // handle gives the link a record as its leader does.

@@ -258,6 +258,11 @@ type foreign struct {
 	outlived  func() // called instead once the engine has left the rest of it on its account
 }
 
+// newForeign takes seg over.
+func newForeign(number uint32, seg *shm.Segment) *foreign {
+	return &foreign{number: number, seg: seg, span: spanOf(seg.Bytes())}
+}
+
 // slice is the memory that a location of the peer names, once everything about
 // it has been checked.
 func (f *foreign) slice(l location, unit int) ([]byte, error) {

@@ -203,7 +203,8 @@ func TestBadLocations(t *testing.T) {
 	const size = 256 << 10
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.theirs[5] = &foreign{number: 5, seg: shm.HeapSegment(size), forgotten: true}
+	l.theirs[5] = newForeign(5, shm.HeapSegment(size))
+	l.theirs[5].forgotten = true
 	for name, c := range map[string]struct {
 		loc location
 		ok  bool

@@ -110,9 +110,9 @@ func joinedPair(t testing.TB, slots uint32, engineHost, companionHost host, prep
 	prepare(engine)
 	prepare(companion)
 	companion.mem.add(1, up)
-	engine.theirs[1] = &foreign{number: 1, seg: alias(up), span: spanOf(up.Bytes())}
+	engine.theirs[1] = newForeign(1, alias(up))
 	engine.mem.add(2, down)
-	companion.theirs[2] = &foreign{number: 2, seg: alias(down), span: spanOf(down.Bytes())}
+	companion.theirs[2] = newForeign(2, alias(down))
 	var wg sync.WaitGroup
 	refuse := func(f frame) error {
 		if f.kind == frameTrim {

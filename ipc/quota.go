@@ -31,10 +31,8 @@ func spareDescriptors() error {
 	return nil
 }
 
-// extents is how many this companion has, both halves together.
+// extents is how many this companion has, both halves together. The caller holds mu.
 func (l *link) extents() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	return len(l.theirs) + len(l.mem.extents) + len(l.passages)
 }
 

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"testing"
-
-	"berth/internal/shm"
 )
 
 // How sessions between companions end: everything that was sent before is there first,
@@ -122,9 +120,7 @@ func TestACallEndsWithTheOneItWaitsFor(t *testing.T) {
 // TestAReceiverClosesWhileASegmentIsSealed: the sender takes its time to unmap what it
 // has sent, and the one it is for closes meanwhile.
 func TestAReceiverClosesWhileASegmentIsSealed(t *testing.T) {
-	if !shm.CanFreeze {
-		t.Skip("whole segments are not passed on this system")
-	}
+	needsWhole(t)
 	e := testEngine(t, Options{})
 	a, b := testClient(t, e, "a"), testClient(t, e, "b")
 	enough := make(chan struct{})
@@ -187,9 +183,7 @@ func passing(s *Session) bool {
 // TestASegmentThatNobodyTakesIsGivenUp: it waits for a credit of the receiver, which closes
 // before it has any.
 func TestASegmentThatNobodyTakesIsGivenUp(t *testing.T) {
-	if !shm.CanFreeze {
-		t.Skip("whole segments are not passed on this system")
-	}
+	needsWhole(t)
 	e := testEngine(t, Options{Window: 1})
 	a, b := testClient(t, e, "a"), testClient(t, e, "b")
 	enough := make(chan struct{})

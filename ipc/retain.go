@@ -157,7 +157,7 @@ func (s *Session) lend(ctx context.Context, p *keptPayload) error {
 	}
 	l := s.l // whose mu is held
 	defer l.mu.Unlock()
-	if n := len(l.lent()); n >= maxLent {
+	if n := l.lent(); n >= maxLent {
 		s.uncredit()
 		return fmt.Errorf("%w: %d payloads are not released", ErrRefused, n)
 	}
@@ -166,23 +166,25 @@ func (s *Session) lend(ctx context.Context, p *keptPayload) error {
 	return nil
 }
 
-// lent is what the companion has fetched and not released. The caller holds mu.
-func (l *link) lent() (numbers []uint32) {
-	for number, p := range l.passages {
+// lent is how much the companion has fetched and not released. The caller holds mu.
+func (l *link) lent() (n int) {
+	for _, p := range l.passages {
 		if p.kept != nil {
-			numbers = append(numbers, number)
+			n++
 		}
 	}
-	return numbers
+	return n
 }
 
 // dead: what it had fetched has one reader less.
 func (m *member) dead(l *link, _ error) {
 	l.mu.Lock()
 	var kept []*keptPayload
-	for _, number := range l.lent() {
-		kept = append(kept, l.passages[number].kept)
-		delete(l.passages, number)
+	for number, p := range l.passages {
+		if p.kept != nil {
+			kept = append(kept, p.kept)
+			delete(l.passages, number)
+		}
 	}
 	l.mu.Unlock()
 	for _, p := range kept {

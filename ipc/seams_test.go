@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"berth/internal/shm"
 )
 
 // hastyConn hears a doorbell just before registered: the engine may ring as soon as
@@ -96,9 +94,7 @@ func TestALostDoorbellIsMadeUpForByAnyFrame(t *testing.T) {
 
 // TestAWholeSegmentAfterTheClose: one goroutine sends while another closes.
 func TestAWholeSegmentAfterTheClose(t *testing.T) {
-	if !shm.CanFreeze {
-		t.Skip("whole segments are not passed on this system")
-	}
+	needsWhole(t)
 	e := testEngine(t, Options{})
 	a, b := testClient(t, e, "a"), testClient(t, e, "b")
 	b.Handle("x", func(ctx context.Context, s *Session) { _, _ = s.Recv(ctx) })

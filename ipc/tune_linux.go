@@ -14,14 +14,17 @@ const turn = 100 * time.Microsecond
 
 // shortTurns asks for them for every thread; those that are started later inherit it.
 // An older kernel ignores it.
-func shortTurns() {
+func shortTurns() { eachThread(setTurn) }
+
+// eachThread calls f for every thread of this process.
+func eachThread(f func(tid int)) {
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return
 	}
 	for _, t := range tasks {
 		if tid, err := strconv.Atoi(t.Name()); err == nil {
-			setTurn(tid)
+			f(tid)
 		}
 	}
 }

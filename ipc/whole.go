@@ -190,8 +190,8 @@ func (l *link) receive(n int64) bool {
 	if e.members[m.name] != m {
 		return true // it is going, and this with it
 	}
-	full := m.bytes+n > e.opts.Share || len(l.theirs)+len(l.mem.extents)+len(l.passages) >= e.opts.extents
-	if full && len(l.passages) > len(l.lent()) {
+	full := m.bytes+n > e.opts.Share || l.extents() >= e.opts.extents
+	if full && len(l.passages) > l.lent() {
 		return false
 	}
 	e.book(m, n)

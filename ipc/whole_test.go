@@ -86,9 +86,7 @@ func checkPassed(m *Message, trusted bool) error {
 
 // TestAWriterThatKeepsItsMapIsDropped sends a segment and keeps it mapped.
 func TestAWriterThatKeepsItsMapIsDropped(t *testing.T) {
-	if !shm.CanFreeze {
-		t.Skip("whole segments are not passed on this system")
-	}
+	needsWhole(t)
 	e := testEngine(t, Options{})
 	a, b := testClient(t, e, "a"), testClient(t, e, "b")
 	b.Handle("digest", digest)
@@ -164,9 +162,7 @@ func TestASegmentThatIsReadIsNotPassed(t *testing.T) {
 // back while its only other one is on its way to another companion. The engine hears of
 // the first from the control stream, which may be faster than the ring.
 func TestAFloorIsDueAfterTheLastSegment(t *testing.T) {
-	if !shm.CanFreeze {
-		t.Skip("whole segments are not passed on this system")
-	}
+	needsWhole(t)
 	e := testEngine(t, Options{Budget: 1 << 30})
 	a, b := testClient(t, e, "a"), testClient(t, e, "b")
 	b.Handle("digest", digest)
@@ -281,4 +277,12 @@ func TestTheDirectoryFollowsASegment(t *testing.T) {
 		}
 		return true
 	})
+}
+
+// needsWhole skips a test of segments that pass whole where they don't.
+func needsWhole(t *testing.T) {
+	t.Helper()
+	if !shm.CanFreeze {
+		t.Skip("whole segments are not passed on this system")
+	}
 }
