@@ -16,10 +16,21 @@ import (
 
 const (
 	largestCatch = 256 << 10 // bytes of the largest message of every day
-	whale        = 6 << 20   // bytes of the largest that is sent now and then
+	largestWhale = 6 << 20   // bytes of the largest that is sent now and then
 	whaleEvery   = 64        // messages
+	whaleSwarm   = 64        // companions, beyond whom none is sent
 	loyalty      = 32        // messages to one companion before the next
 )
+
+// whaleIn is how large the messages may be that companions send now and then; 0: there
+// are none. A parcel is half of the budget at most.
+func whaleIn(budget int64, companions int) int {
+	whale := min(largestWhale, budget/2-sha256.Size)
+	if companions > whaleSwarm || whale <= largestCatch {
+		return 0
+	}
+	return int(whale)
+}
 
 // checker answers messages with the hash of what arrived; the first 32 bytes of
 // each say what it should be.
@@ -81,7 +92,7 @@ type fish struct {
 	home                            *ipc.Session // to the controller
 	away                            *ipc.Session // to another companion, or nil
 	others                          int
-	whales                          bool
+	whale                           int // bytes of its largest message; 0: none is sent whole
 	rng                             *rand.Rand
 	noise                           *rand.ChaCha8
 	err                             error
@@ -107,14 +118,13 @@ func newFish(ctx context.Context, o schoolOptions, i int, check *checker) (*fish
 	var seed [32]byte
 	copy(seed[:], fmt.Sprint(o.seed, i))
 	return &fish{
-		client: c, home: s, others: o.others, whales: o.whales,
+		client: c, home: s, others: o.others, whale: o.whale,
 		rng: rand.New(rand.NewPCG(o.seed, uint64(i))), noise: rand.NewChaCha8(seed),
 	}, nil
 }
 
 func (f *fish) swim(ctx context.Context, over *atomic.Bool) {
 	for f.err == nil && !over.Load() {
-		f.sent++
 		from := time.Now()
 		f.err = f.send(ctx)
 		f.slowest = max(f.slowest, time.Since(from))
@@ -130,7 +140,6 @@ func (f *fish) send(ctx context.Context) error {
 	p, err := s.Alloc(ctx, sha256.Size+1+f.size())
 	if errors.Is(err, ipc.ErrNoMemory) {
 		f.noMemory++
-		f.sent--
 		return nil
 	}
 	if err != nil {
@@ -140,6 +149,7 @@ func (f *fish) send(ctx context.Context) error {
 	_, _ = f.noise.Read(body) // never fails
 	sum := sha256.Sum256(body)
 	copy(p.Bytes(), sum[:])
+	f.sent++ // from here on it can be lost
 	m, err := s.Call(ctx, p)
 	if errors.Is(err, ipc.ErrNoMemory) { // the other companion has no room
 		f.noMemory++
@@ -160,8 +170,8 @@ func (f *fish) send(ctx context.Context) error {
 
 // size is mostly small and now and then large enough to travel as a whole.
 func (f *fish) size() int {
-	if f.whales && f.rng.IntN(whaleEvery) == 0 {
-		return f.rng.IntN(whale)
+	if f.whale > 0 && f.rng.IntN(whaleEvery) == 0 {
+		return f.rng.IntN(f.whale)
 	}
 	return f.rng.IntN(largestCatch)
 }

@@ -124,7 +124,7 @@ func (w *swarm) gather(ctx context.Context) (schools []*process, err error) {
 // school starts a process of companions.
 func (w *swarm) school(name string, first, count int, seed uint64) (*process, error) {
 	return startChild("swarm-school", "--engine", w.engine.Endpoint(), "--name", name, "--first", fmt.Sprint(first), "--count", fmt.Sprint(count),
-		"--others", fmt.Sprint(w.options.companions), fmt.Sprintf("--whales=%v", w.options.companions <= 64),
+		"--others", fmt.Sprint(w.options.companions), "--whale", fmt.Sprint(whaleIn(w.result.Budget, w.options.companions)),
 		"--seed", fmt.Sprint(w.options.seed^seed<<32|1))
 }
 

@@ -25,7 +25,7 @@ type schoolOptions struct {
 	engine, name string
 	first, count int // its companions, by number
 	others       int // how many others there are to send to, numbered from 0
-	whales       bool
+	whale        int // bytes of their largest message; 0: none is sent whole
 	seed         uint64
 }
 
@@ -39,7 +39,7 @@ func (s *simulator) schoolCommand() *cobra.Command {
 	f.IntVar(&o.first, "first", 0, "")
 	f.IntVar(&o.count, "count", 1, "")
 	f.IntVar(&o.others, "others", 0, "")
-	f.BoolVar(&o.whales, "whales", false, "")
+	f.IntVar(&o.whale, "whale", 0, "")
 	f.Uint64Var(&o.seed, "seed", 1, "")
 	c.RunE = func(c *cobra.Command, _ []string) error { return s.school(c.Context(), o) }
 	return c
