@@ -35,7 +35,7 @@ func handOver(ctx context.Context, name string, bytes io.Reader) ([]string, erro
 		return nil, err
 	}
 	defer rec.Close()
-	engine, err := ipc.Dial(ctx, info.Endpoint, "my-addin") // from here on there is memory to share
+	engine, err := ipc.Dial(ctx, info.Endpoint, fmt.Sprintf("my-addin-%d", os.Getpid())) // from here on there is memory to share
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,10 @@ func execute(args []string) int {
 		return 0
 	}
 	fmt.Fprintln(s.err, "addin-sim:", strings.ReplaceAll(err.Error(), "\n", "\n  "))
+	return exitCodeOf(err)
+}
+
+func exitCodeOf(err error) int {
 	if refused(err) {
 		return 5
 	}

@@ -74,9 +74,10 @@ func (s *simulator) send(ctx context.Context, o sendOptions, files []string) err
 // deliver registers with the engine and hands a package over.
 func deliver(ctx context.Context, sess session.Session, info portshare.Info, o sendOptions, files []string) (control.Job, error) {
 	// 2. Register: from here on this process and the engine share a block.
-	engine, err := ipc.Dial(ctx, info.Endpoint, "addin-sim")
+	//    Its name is its own: another of this program may run beside it.
+	engine, err := ipc.Dial(ctx, info.Endpoint, fmt.Sprintf("addin-sim-%d", os.Getpid()))
 	if err != nil {
-		return control.Job{}, &exitError{4, err}
+		return control.Job{}, unregistered(err)
 	}
 	defer engine.Close()
 
@@ -98,6 +99,18 @@ func deliver(ctx context.Context, sess session.Session, info portshare.Info, o s
 	// 4. Commit: once this returns, the controller delivers the package, whatever
 	//    happens to this process.
 	return pkg.Commit(ctx)
+}
+
+// unregistered gives the error of a registration its exit code: 4 is for an engine that
+// isn't there, and 5 for one that won't have this companion.
+func unregistered(err error) error {
+	switch {
+	case errors.Is(err, ipc.ErrPeer):
+		return &exitError{4, err}
+	case errors.Is(err, ipc.ErrRefused), errors.Is(err, ipc.ErrVersion):
+		return &exitError{5, err}
+	}
+	return err
 }
 
 // refused tells whether something is not this user's to use, whoever says so.

@@ -18,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"berth/control"
+	"berth/ipc"
 	"berth/portshare"
 )
 
@@ -258,6 +259,15 @@ func cmdPatch(ts *testscript.TestScript, _ bool, args []string) {
 	_, err = f.WriteAt([]byte{byte(value)}, offset)
 	ts.Check(err)
 	ts.Check(f.Close())
+}
+
+// cmdRegister registers a companion with the engine until the script ends: register NAME.
+func cmdRegister(ts *testscript.TestScript, _ bool, args []string) {
+	info, err := portshare.Peek(scriptSession(ts), app)
+	ts.Check(err)
+	c, err := ipc.Dial(context.Background(), info.Endpoint, args[0])
+	ts.Check(err)
+	ts.Defer(func() { _ = c.Close() })
 }
 
 // cmdCompanion starts a companion that stays, as a mail program does, and waits

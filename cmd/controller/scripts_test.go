@@ -113,7 +113,7 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	cmds := map[string]func(*testscript.TestScript, bool, []string){
 		"exits": cmdExits, "listening": cmdListening, "crash": cmdCrash, "gone": cmdGone, "await": cmdAwait, "jobid": cmdJobID,
 		"random": cmdRandom, "change": cmdChange, "patch": cmdPatch, "fetch": cmdFetch, "resent": cmdResent,
-		"companion": cmdCompanion, "damage": cmdDamage, "damaged": cmdDamaged,
+		"companion": cmdCompanion, "register": cmdRegister, "damage": cmdDamage, "damaged": cmdDamaged,
 		"serve": cmdServe, "down": cmdDown, "up": cmdUp, "waiting": cmdWaiting,
 		"delivered": cmdDelivered, "cleared": cmdCleared, "zeros": cmdZeros, "secretless": cmdSecretless,
 	}
