@@ -105,6 +105,7 @@ func (e *Engine) collect(ctx context.Context, s *Session, n int) (*shm.Segment, 
 	stall := time.AfterFunc(e.opts.stall, func() { _ = s.Fail("the sender has stopped") })
 	defer stall.Stop()
 	r := s.Reader(ctx)
+	defer r.Close()
 	if _, err = io.ReadFull(&livelyReader{r, stall, e.opts.stall}, seg.Bytes()[:n]); err == nil {
 		if extra, end := r.Read(make([]byte, 1)); extra > 0 || !errors.Is(end, io.EOF) {
 			err = errors.New("more bytes than were announced")

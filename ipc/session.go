@@ -46,7 +46,8 @@ type Session struct {
 	ended    *closing
 	cut      bool // ended by the end of its link, whose error says why
 	calls    []*call
-	parked   []record // in a companion: what came behind a segment that is yet to come
+	readers  []*Reader // that may hold a message
+	parked   []record  // in a companion: what came behind a segment that is yet to come
 	lastCall uint32
 
 	// In the engine, between two companions.
@@ -171,7 +172,7 @@ func (w *recvWanted) ready() bool { return w.queue.len() > 0 || w.closed || w.en
 // that is gone, ErrNoMemory when a message is lost on its way to another companion, for
 // want of memory. All these are ends, and come again. Only ErrStarved isn't: it comes
 // once for each time that the other side had no memory for its next message, and the
-// session goes on. The message must be released; Close doesn't do that.
+// session goes on. The message must be released; Close doesn't do that but for a Reader.
 func (s *Session) Recv(ctx context.Context) (*Message, error) {
 	l := s.l
 	for {
@@ -232,8 +233,8 @@ func (s *Session) next() (*Message, error) {
 // flagStarved marks, in the queue only, the notice that the peer has no memory.
 const flagStarved = 1 << 7
 
-// Close ends the session; what was sent before is still delivered. Close again
-// does nothing.
+// Close ends the session; what was sent before is still delivered. Its Readers end with
+// it, and what they have not read is given back. Close again does nothing.
 func (s *Session) Close() error { return s.close(closing{code: closeDone}) }
 
 // Fail ends the session with a reason, cut to the 112 bytes of a record, that the
@@ -258,6 +259,14 @@ func (l *link) forget(s *Session) {
 func (l *link) ours(id uint32) bool { return id&1 == l.nextID&1 }
 
 func (s *Session) close(why closing) error {
+	for _, r := range s.shut(why) { // without mu, for who reads now has to come to an end
+		r.stop(fmt.Errorf("session with %s/%s: %w", s.peer, s.service, ErrClosed))
+	}
+	return nil
+}
+
+// shut is close but for the readers, which it answers.
+func (s *Session) shut(why closing) []*Reader {
 	l := s.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -265,6 +274,8 @@ func (s *Session) close(why closing) error {
 		return nil
 	}
 	s.closed = true
+	readers := s.readers
+	s.readers = nil
 	s.dropQueue()
 	if l.err == nil {
 		r := newRecord(kindClose, 0, s.id, why.code)
@@ -275,7 +286,7 @@ func (s *Session) close(why closing) error {
 		l.forget(s)
 	}
 	s.wakeAll()
-	return nil
+	return readers
 }
 
 func (s *Session) dropQueue() {

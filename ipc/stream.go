@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 )
 
 // chunk is the size of the pieces that a stream travels in: large enough for the
@@ -127,12 +129,19 @@ func (w *Writer) Abandon() {
 // Reader reads the stream that the other side writes. Each byte is copied out of
 // shared memory once, so that what the caller checks is what it uses. Not safe for
 // concurrent use.
+//
+// Who doesn't read to the end calls Close: until then, or until this side closes the
+// session, as the end of a Handler does, the message that was begun stays mapped and on
+// the account, also when its sender has gone.
 type Reader struct {
 	s   *Session
 	ctx context.Context
-	m   *Message
-	off int
-	err error
+
+	mu    sync.Mutex // held while m is read: the end of the session releases it
+	m     *Message
+	off   int
+	err   error
+	known bool // to s
 }
 
 // Reader reads the next stream of the session. ctx ends its waits.
@@ -142,42 +151,64 @@ func (s *Session) Reader(ctx context.Context) *Reader { return &Reader{s: s, ctx
 // other side closed before it. That the other side is short of memory for a while
 // (ErrStarved) is no end of a stream.
 func (r *Reader) Read(b []byte) (int, error) {
-	for r.err == nil {
-		if r.m == nil {
-			r.fetch()
+	for {
+		n, dry, err := r.take(b)
+		if !dry {
+			return n, err
+		}
+		r.fetch()
+	}
+}
+
+// take reads what has come; dry: nothing has.
+func (r *Reader) take(b []byte) (n int, dry bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.m != nil && len(b) > 0 {
+		if r.off == len(r.m.data) {
+			r.next()
 			continue
 		}
-		if r.off < len(r.m.data) && len(b) > 0 {
-			n, err := carry(nil, b, r.m.shared(), r.m.data[r.off:], len(b))
-			if err != nil {
-				r.m.Release()
-				r.m, r.err = nil, err
-				return 0, err
-			}
-			if r.off += n; r.off == len(r.m.data) {
-				r.next()
-			}
-			return n, nil
+		if n, err = carry(nil, b, r.m.shared(), r.m.data[r.off:], len(b)); err != nil {
+			r.end(err)
+			return 0, false, err
 		}
-		if len(b) == 0 {
-			return 0, nil
+		if r.off += n; r.off == len(r.m.data) {
+			r.next()
 		}
-		r.next()
+		return n, false, nil
 	}
-	return 0, r.err
+	return 0, r.m == nil && r.err == nil, r.err
 }
 
+// fetch waits for the next message. The session knows of r before: it may be closed as
+// soon as the message is here.
 func (r *Reader) fetch() {
-	r.off = 0
-	if r.m, r.err = r.s.message(r.ctx); errors.Is(r.err, io.EOF) {
-		r.err = io.ErrUnexpectedEOF
+	if !r.known {
+		r.known = true
+		r.s.know(r)
+	}
+	m, err := r.s.message(r.ctx)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err != nil:
+		r.end(err)
+	case r.err != nil: // ended meanwhile
+		m.Release()
+	default:
+		r.m, r.off = m, 0
 	}
 }
 
-// next lets go of a message that has been read.
+// next lets go of a message that has been read. The caller holds mu.
 func (r *Reader) next() {
 	if r.m.End() {
-		r.err = io.EOF
+		r.end(io.EOF)
+		return
 	}
 	r.m.Release()
 	r.m = nil
@@ -185,12 +216,42 @@ func (r *Reader) next() {
 
 // Close gives back what was received and not read.
 func (r *Reader) Close() error {
+	r.stop(ErrClosed)
+	return nil
+}
+
+// stop is end for who doesn't hold mu.
+func (r *Reader) stop(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.end(err)
+}
+
+// end has r hold nothing and answer err, or what it has answered already. The caller
+// holds mu.
+func (r *Reader) end(err error) {
 	if r.m != nil {
 		r.m.Release()
 		r.m = nil
 	}
 	if r.err == nil {
-		r.err = ErrClosed
+		r.err = err
+		r.s.unknow(r)
 	}
-	return nil
+}
+
+// know has r end with the session.
+func (s *Session) know(r *Reader) {
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	s.readers = append(s.readers, r)
+}
+
+// unknow takes r off the list, if it is there.
+func (s *Session) unknow(r *Reader) {
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	if i := slices.Index(s.readers, r); i >= 0 {
+		s.readers = slices.Delete(s.readers, i, i+1)
+	}
 }

@@ -39,5 +39,7 @@ func (b bridge) receive(ctx context.Context, s *ipc.Session) (transfer.Item, err
 	if !ok {
 		return transfer.Item{}, noPackage(h.Package)
 	}
-	return p.AddReader(ctx, h.Name, s.Reader(ctx))
+	r := s.Reader(ctx)
+	defer r.Close() // a refused item isn't read to its end
+	return p.AddReader(ctx, h.Name, r)
 }
