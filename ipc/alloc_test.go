@@ -63,5 +63,3 @@ func mirror(ctx context.Context, s *Session) {
 		m.Release()
 	}
 }
-
-const underRace = false

@@ -84,7 +84,12 @@ func (s *Session) endCall(c *call) *Message {
 	return m
 }
 
-// Reply answers the request m with p. It doesn't release m.
+// Reply answers the request m with p. It doesn't release m, and must come before who
+// does. Its errors are those of Send; ErrMisuse: m is no request, or one of another session.
 func (s *Session) Reply(ctx context.Context, m *Message, p *Parcel) error {
+	if m.s != s || !m.Request() { // nobody would get it, or somebody else
+		p.Release()
+		return fmt.Errorf("%w: a reply to what is no request of this session", ErrMisuse)
+	}
 	return s.send(ctx, p, flagReply, m.correlation)
 }

@@ -30,6 +30,8 @@ var (
 	// ErrFault: memory that is shared with the other side could not be reached (SIGBUS);
 	// the link has ended, and the program goes on. It wraps ErrPeer.
 	ErrFault = fmt.Errorf("%w: its shared memory has vanished", ErrPeer)
+	// ErrMisuse: what the program does can only be its own mistake; nothing has been sent.
+	ErrMisuse = errors.New("used wrongly")
 	// ErrTooLarge: no block can ever hold this; use a stream.
 	ErrTooLarge = errors.New("larger than any block may be")
 )

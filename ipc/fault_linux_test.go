@@ -147,12 +147,12 @@ func tidyCall(ctx context.Context, s *Session, n int) error {
 	if err != nil {
 		return err
 	}
-	defer func() { p.Release() }() // does nothing once it is sent
+	defer func() { releaseHeld(p) }()
 	want := make([]byte, len(p.Bytes()))
 	fill(want, byte(n))
 	copy(p.Bytes(), want)
 	sent := p
-	p = &Parcel{}
+	p = nil
 	m, err := s.Call(ctx, sent)
 	if err != nil {
 		return err
@@ -162,6 +162,13 @@ func tidyCall(ctx context.Context, s *Session, n int) error {
 		panic(fmt.Sprintf("message %d came back changed", n))
 	}
 	return nil
+}
+
+// releaseHeld is for deferred calls: p is nil once it was sent.
+func releaseHeld(p *Parcel) {
+	if p != nil {
+		p.Release()
+	}
 }
 
 // tidyEcho is echo that leaves nothing behind, wherever it ends.
@@ -180,10 +187,10 @@ func echoOne(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	defer func() { p.Release() }()
+	defer func() { releaseHeld(p) }()
 	copy(p.Bytes(), m.Bytes())
 	sent := p
-	p = &Parcel{}
+	p = nil
 	return s.Reply(ctx, m, sent)
 }
 

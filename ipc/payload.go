@@ -10,7 +10,8 @@ import (
 
 // Parcel is memory that its holder fills and sends. It belongs to one goroutine
 // until it is sent or released; after that neither it nor its bytes may be touched,
-// for the parcel and its memory are used again.
+// for the parcel and its memory are used again, by any goroutine. Under the race detector
+// parcels are not, and what is done to one too late ends in a panic or an error.
 type Parcel struct {
 	l      *link
 	ext    *extent // nil: the bytes travel inside the record
@@ -45,10 +46,13 @@ func (p *Parcel) shared() *link {
 // at Message.Bytes holds for it too.
 func (p *Parcel) Bytes() []byte { return p.data }
 
-// Shorten keeps the first n bytes (at most as many as there are) and gives the rest
-// back at once.
+// Shorten keeps the first n bytes and gives the rest back at once. It panics when there
+// are not as many.
 func (p *Parcel) Shorten(n int) {
-	p.data = p.data[:n]
+	if n < 0 || n > len(p.data) {
+		panic(fmt.Sprintf("ipc: Shorten to %d bytes of a parcel that has %d", n, len(p.data)))
+	}
+	p.data = p.data[:n:n]
 	if p.ext == nil {
 		return
 	}
@@ -58,9 +62,12 @@ func (p *Parcel) Shorten(n int) {
 	p.l.mu.Unlock()
 }
 
-// Release gives the memory back unsent.
+// Release gives the memory back unsent. Not after Send, Call or Reply, whatever they
+// answered, and not twice: the parcel may be another goroutine's by then, which would lose
+// it. So no "defer p.Release()" where p is sent.
 func (p *Parcel) Release() {
 	if p.data == nil {
+		tooLate("a parcel was released that had been sent or released before")
 		return
 	}
 	l := p.l
@@ -76,10 +83,23 @@ func (p *Parcel) Release() {
 	l.recycle(p)
 }
 
-// recycle keeps p for the next allocation. The caller holds mu.
+// tooLate panics under the race detector, where it is certain that what was touched has
+// not been used again: without that a second release may as well be of somebody else's.
+func tooLate(what string) {
+	if underRace {
+		panic("ipc: " + what)
+	}
+}
+
+// recycle keeps p for the next allocation, once. The caller holds mu.
 func (l *link) recycle(p *Parcel) {
+	if p.data == nil {
+		return
+	}
 	p.ext, p.data, p.whole = nil, nil, false
-	l.parcels = append(l.parcels, p)
+	if !underRace {
+		l.parcels = append(l.parcels, p)
+	}
 }
 
 func (l *link) newParcel() *Parcel {
@@ -308,8 +328,9 @@ func (l *link) ask() {
 
 // Message is what the other side sent. Its bytes are the sender's memory itself:
 // who sent them may still change them, so what is checked must be copied first.
-// It must be released once, by one goroutine, and not be touched after that. One that
-// never is keeps its memory mapped and on the account, even when its sender has gone.
+// It must be released once, by one goroutine, and not be touched after that: it is used
+// again, by any goroutine, but under the race detector. One that never is released keeps
+// its memory mapped and on the account, even when its sender has gone.
 type Message struct {
 	s           *Session
 	data        []byte
@@ -359,8 +380,11 @@ func (m *Message) End() bool { return m.flags&flagEnd != 0 }
 func (m *Message) Request() bool { return m.flags&flagRequest != 0 }
 
 // Release gives the memory back to its owner, and the sender one more message to send.
+// Not twice: the message may be another goroutine's by then, which would lose it. Under
+// the race detector that is a panic.
 func (m *Message) Release() {
 	if m.s == nil {
+		tooLate("a message was released twice")
 		return
 	}
 	fetchPart(m.next, 2)
@@ -390,7 +414,7 @@ func (l *link) release(m *Message) {
 		s.creditTaken()
 	}
 	m.s, m.data, m.from, m.next = nil, nil, nil, nil
-	l.messages = append(l.messages, m)
+	l.reuse(m)
 }
 
 // creditTaken gives the peer the credits of inline messages back that have waited for
@@ -408,6 +432,13 @@ func (l *link) postRelease(loc location) {
 	r := newRecord(kindRelease, 0, 0, 0)
 	r.addRelease(loc)
 	l.post(&r)
+}
+
+// reuse keeps m for what comes next. The caller holds mu.
+func (l *link) reuse(m *Message) {
+	if !underRace {
+		l.messages = append(l.messages, m)
+	}
 }
 
 func (l *link) newMessage() *Message {

@@ -14,7 +14,7 @@ func TestAMessageThatIsFasterThanTheJoin(t *testing.T) {
 	heapCompanion(t, e, "b", func(ctx context.Context, s *Session) {
 		if p, err := s.Alloc(ctx, 1); err != nil {
 			t.Error(err)
-		} else if err := s.Reply(ctx, &Message{correlation: 1}, p); err != nil {
+		} else if err := s.send(ctx, p, flagReply, 1); err != nil {
 			t.Error(err)
 		}
 		<-ctx.Done()

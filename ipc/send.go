@@ -6,9 +6,10 @@ import (
 )
 
 // Send hands p over: from now on it belongs to the other side, whatever Send
-// answers. It waits while the window is full, until ctx ends. io.EOF: the other side
+// answers, and may not be released (Parcel.Release says why). It waits while the window is full, until ctx ends. io.EOF: the other side
 // has closed. ErrPeer: it is gone, and ErrNoMemory besides when the session ended because
 // a message was lost on its way for want of memory. ErrClosed: this side has closed.
+// ErrMisuse: p has been sent or released before, or is of another connection.
 func (s *Session) Send(ctx context.Context, p *Parcel) error { return s.send(ctx, p, 0, 0) }
 
 // SendBytes copies b into a parcel and sends it. Its errors are those of Alloc and of
@@ -35,9 +36,12 @@ func (s *Session) copied(ctx context.Context, b []byte) (*Parcel, error) {
 
 // send takes a credit and publishes p with the given flags.
 func (s *Session) send(ctx context.Context, p *Parcel, flags uint8, correlation uint32) error {
+	if p.data == nil {
+		return fmt.Errorf("%w: this parcel was sent or released before", ErrMisuse)
+	}
 	if p.l != s.l {
 		p.Release()
-		return fmt.Errorf("%w: a parcel of another connection", ErrAddress)
+		return fmt.Errorf("%w: a parcel of another connection", ErrMisuse)
 	}
 	if err := s.takeCredit(ctx); err != nil {
 		p.Release()

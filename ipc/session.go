@@ -321,7 +321,7 @@ func (s *Session) wakeAll() {
 func (l *link) discard(m *Message) {
 	if m.flags&flagStarved != 0 {
 		m.s, m.flags = nil, 0
-		l.messages = append(l.messages, m)
+		l.reuse(m)
 		return
 	}
 	l.release(m)
