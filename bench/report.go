@@ -32,7 +32,11 @@ func (r *results) print(out io.Writer) {
 		if !ok {
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.2f\t%.1f\t\n", name, micro(t.p50), micro(t.p99), micro(t.cpu), float64(t.p50)/float64(max(1, base)))
+		times := "-"
+		if base > 0 {
+			times = fmt.Sprintf("%.1f", float64(t.p50)/float64(base))
+		}
+		fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.2f\t%s\t\n", name, micro(t.p50), micro(t.p99), micro(t.cpu), times)
 	}
 	_ = w.Flush()
 	fmt.Fprintln(out, "\nOne way, from one program's buffer into the other's, GB/s (in brackets: CPU per message, microseconds)")
@@ -69,12 +73,23 @@ func (r *results) print(out io.Writer) {
 	}
 }
 
-// ratios are what counts on a machine that others use too.
+// ratios are what counts on a machine that others use too, beside whatever was measured.
 func (r *results) ratios(out io.Writer) {
 	for _, size := range r.sizes {
-		best := max(r.rate["shmipc default"][size], r.rate["shmipc tuned"][size])
-		fmt.Fprintf(out, "%8s: %.1f x TCP, %.1f x the better shmipc, %.0f %% of memcpy, %.0f %% of two bare copies\n", sizeName(size),
-			r.rate["berth"][size]/r.rate["tcp"][size], r.rate["berth"][size]/best, 100*r.rate["berth"][size]/r.copying[size], 100*r.rate["berth"][size]/r.twice[size])
+		own := r.rate["berth"][size]
+		var all []string
+		beside := func(format string, factor, rate float64) {
+			if own > 0 && rate > 0 {
+				all = append(all, fmt.Sprintf(format, factor*own/rate))
+			}
+		}
+		beside("%.1f x TCP", 1, r.rate["tcp"][size])
+		beside("%.1f x the better shmipc", 1, max(r.rate["shmipc default"][size], r.rate["shmipc tuned"][size]))
+		beside("%.0f %% of memcpy", 100, r.copying[size])
+		beside("%.0f %% of two bare copies", 100, r.twice[size])
+		if len(all) > 0 {
+			fmt.Fprintf(out, "%8s: %s\n", sizeName(size), strings.Join(all, ", "))
+		}
 	}
 }
 
