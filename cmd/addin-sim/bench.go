@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -22,10 +24,13 @@ func (s *simulator) benchCommand() *cobra.Command {
 	var asJSON, flood bool
 	c := command("bench", "Measure shared memory beside TCP, a unix socket and memcpy, between two processes, in one run", cobra.NoArgs)
 	f := c.Flags()
-	f.DurationVar(&each, "for", time.Second, "how long each figure is measured")
+	f.DurationVar(&each, "for", time.Second, "how long each figure is measured; --flood takes five times as long for each row")
 	f.BoolVar(&asJSON, "json", false, "print one object for each row instead of a table")
 	f.BoolVar(&flood, "flood", false, "measure instead how long companions wait beside others that send all they can")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if each <= 0 {
+			return &exitError{2, errors.New("--for must be more than 0")}
+		}
 		if flood {
 			return s.flood(c.Context(), 5*each, asJSON)
 		}
@@ -72,7 +77,8 @@ func (s *simulator) bench(ctx context.Context, each time.Duration, asJSON bool) 
 	}
 	child := exec.CommandContext(ctx, self, args...)
 	child.Stdout, child.Stderr = s.out, s.err
-	return child.Run()
+	err = child.Run()
+	return cmp.Or(interrupted(ctx, "the comparison"), err)
 }
 
 // serveMemory takes messages, copies them into memory of its own if it is to,

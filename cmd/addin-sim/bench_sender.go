@@ -31,15 +31,13 @@ type senderOptions struct {
 
 func (s *simulator) senderCommand() *cobra.Command {
 	var o senderOptions
-	c := command("bench-sender", "The measuring process of `bench`", cobra.NoArgs)
-	c.Hidden = true
+	c := child("bench-sender", "The measuring process of `bench`", func(ctx context.Context) error { return s.sender(ctx, o) })
 	f := c.Flags()
 	f.DurationVar(&o.each, "for", time.Second, "")
 	f.StringVar(&o.engine, "engine", "", "")
 	f.StringVar(&o.tcp, "tcp", "", "")
 	f.StringVar(&o.unix, "unix", "", "")
 	f.BoolVar(&o.json, "json", false, "")
-	c.RunE = func(c *cobra.Command, _ []string) error { return s.sender(c.Context(), o) }
 	return c
 }
 

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -48,12 +50,13 @@ type floodResult struct {
 	Large    float64 `json:"flood_bytes_per_second"`
 }
 
-// print writes a row of the table; what was not there is a dash.
+// print writes a row of the table, with how many times as long as beside nobody and beside
+// those that burn cores; what was not there, or is not measured yet, is a dash.
 func (r *floodResult) print(out io.Writer, quiet, burnt float64) error {
 	line := fmt.Sprintf("%-42s", r.Beside)
 	for _, f := range []float64{r.P50, r.P99, r.P99 / quiet, r.P99 / burnt, r.Small / 1e6, r.Large / 1e9} {
 		cell := "-"
-		if f > 0 {
+		if f > 0 && !math.IsInf(f, 0) {
 			cell = fmt.Sprintf("%.2f", f)
 		}
 		line += fmt.Sprintf(" %9s", cell)
@@ -99,8 +102,8 @@ func (s *simulator) flood(ctx context.Context, each time.Duration, asJSON bool) 
 		_ = engine.finish()
 		engine.ends(settleTime)
 	}()
-	if !engine.says(sayReady, settleTime) {
-		return errors.New("the engine did not get ready")
+	if err := engine.awaitReady(ctx); err != nil {
+		return cmp.Or(interrupted(ctx, "the start of the engine"), fmt.Errorf("the engine %w", err))
 	}
 	endpoint, ok := lastLine[string](engine)
 	if !ok {
@@ -113,12 +116,15 @@ func (s *simulator) flood(ctx context.Context, each time.Duration, asJSON bool) 
 	var quiet, burnt float64
 	for _, phase := range floodPhases() {
 		r, err := phase.measure(ctx, endpoint, each)
+		if ctx.Err() != nil { // what was measured till then is no row
+			return interrupted(ctx, "the row beside "+phase.name)
+		}
 		if err != nil {
 			return fmt.Errorf("beside %s: %w", phase.name, err)
 		}
 		switch {
 		case len(phase.roles) == 0:
-			quiet, burnt = r.P99, r.P99
+			quiet = r.P99
 		case phase.roles[0] == roleHog:
 			burnt = r.P99
 		}
@@ -158,8 +164,8 @@ func (f floodPhase) measure(ctx context.Context, endpoint string, each time.Dura
 		all = append(all, p)
 	}
 	for _, p := range all {
-		if !p.says(sayReady, settleTime) {
-			return r, errors.New("a process did not get ready")
+		if err := p.awaitReady(ctx); err != nil {
+			return r, fmt.Errorf("a process %w", err)
 		}
 	}
 	for _, p := range all {
@@ -168,6 +174,7 @@ func (f floodPhase) measure(ctx context.Context, endpoint string, each time.Dura
 	select {
 	case <-time.After(each):
 	case <-ctx.Done():
+		return r, context.Cause(ctx)
 	}
 	return f.tally(all, roles)
 }
@@ -209,13 +216,11 @@ type floodOptions struct{ engine, role, name string }
 
 func (s *simulator) floodCommand() *cobra.Command {
 	var o floodOptions
-	c := command("bench-flood", "One process of `bench --flood`", cobra.NoArgs)
-	c.Hidden = true
+	c := child("bench-flood", "One process of `bench --flood`", func(ctx context.Context) error { return s.floodRole(ctx, o) })
 	f := c.Flags()
 	f.StringVar(&o.engine, "engine", "", "")
 	f.StringVar(&o.role, "role", "", "")
 	f.StringVar(&o.name, "name", "", "")
-	c.RunE = func(c *cobra.Command, _ []string) error { return s.floodRole(c.Context(), o) }
 	return c
 }
 

@@ -39,24 +39,28 @@ type toll struct {
 type mischief struct {
 	name   string
 	breach bool
+	most   int                 // of its companions at a time
 	do     func(*vandal) error // one attempt
 }
 
 // mischiefs are all the ways that are known here.
 func mischiefs() []mischief {
 	return []mischief{
-		{"frames", true, (*vandal).frames},
-		{"records", true, (*vandal).records},
-		{"scribbler", true, (*vandal).scribble},
-		{"releases", true, (*vandal).releases},
-		{"doorbells", false, (*vandal).doorbells},
-		{"halves", false, (*vandal).halves},
-		{"flood", false, (*vandal).flood},
-		{"deaf", false, (*vandal).deaf},
-		{"hoarder", false, (*vandal).hoard},
-		{"impostor", false, (*vandal).impostor},
+		{"frames", true, 1, (*vandal).frames},
+		{"records", true, 1, (*vandal).records},
+		{"scribbler", true, 1, (*vandal).scribble},
+		{"releases", true, 1, (*vandal).releases},
+		{"doorbells", false, 1, (*vandal).doorbells},
+		{"halves", false, halvesMost, (*vandal).halves},
+		{"flood", false, 0, (*vandal).flood},
+		{"deaf", false, 1, (*vandal).deaf},
+		{"hoarder", false, 1, (*vandal).hoard},
+		{"impostor", false, 1, (*vandal).impostor},
 	}
 }
+
+// halvesMost is how many register halfway at a time.
+const halvesMost = 8
 
 // hostileOptions are the flags of `swarm-hostile`.
 type hostileOptions struct {
@@ -66,14 +70,12 @@ type hostileOptions struct {
 
 func (s *simulator) hostileCommand() *cobra.Command {
 	var o hostileOptions
-	c := command("swarm-hostile", "One process of `swarm --hostile`", cobra.NoArgs)
-	c.Hidden = true
+	c := child("swarm-hostile", "One process of `swarm --hostile`", func(ctx context.Context) error { return s.hostile(ctx, o) })
 	f := c.Flags()
 	f.StringVar(&o.engine, "engine", "", "")
 	f.StringVar(&o.kind, "kind", "", "")
 	f.StringVar(&o.prefix, "prefix", "", "")
 	f.Uint64Var(&o.seed, "seed", 1, "")
-	c.RunE = func(c *cobra.Command, _ []string) error { return s.hostile(c.Context(), o) }
 	return c
 }
 
@@ -91,7 +93,7 @@ func (s *simulator) hostile(ctx context.Context, o hostileOptions) error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		over.Store(true)
 	}()
-	fmt.Fprintln(s.out, "ready")
+	fmt.Fprintln(s.out, sayReady)
 	v := &vandal{ctx: ctx, engine: o.engine, prefix: o.prefix, rng: rand.New(rand.NewPCG(o.seed, 1)), over: &over}
 	for !over.Load() && ctx.Err() == nil {
 		v.Attacks++
@@ -274,7 +276,7 @@ func (v *vandal) halves() error {
 			w.close(false)
 		}
 	}()
-	for i := range 1 + v.rng.IntN(8) {
+	for i := range 1 + v.rng.IntN(halvesMost) {
 		w, err := dialWire(v.engine)
 		if err != nil {
 			return err

@@ -53,6 +53,14 @@ func exitCodeOf(err error) int {
 	return control.AsError(err).Code.Exit()
 }
 
+// interrupted says what a signal has cut short; nil when none has.
+func interrupted(ctx context.Context, what string) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return fmt.Errorf("%s was interrupted: %w", what, context.Cause(ctx))
+}
+
 // exitError carries the exit code beside the error it is for.
 type exitError struct {
 	code int
@@ -70,6 +78,15 @@ func (s *simulator) root() *cobra.Command {
 	root.SetErr(s.err)
 	root.AddCommand(s.portCommand(), s.sendCommand(), s.switchCommand(), s.memberCommand(), s.benchCommand(), s.senderCommand(), s.floodCommand(), s.swarmCommand(), s.schoolCommand(), s.hostileCommand())
 	return root
+}
+
+// child makes a command that another process of this program runs. It ends with its standard
+// input: a signal that the whole group gets is for the one who started it to tell of.
+func child(use, short string, run func(context.Context) error) *cobra.Command {
+	c := command(use, short, cobra.NoArgs)
+	c.Hidden = true
+	c.RunE = func(c *cobra.Command, _ []string) error { return run(context.WithoutCancel(c.Context())) }
+	return c
 }
 
 // command makes a command whose mistakes in usage end with exit code 2.

@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"time"
 )
@@ -15,6 +18,7 @@ import (
 type process struct {
 	cmd    *exec.Cmd
 	out    output
+	words  words
 	done   chan struct{} // closed when it has ended
 	died   time.Time     // when that was seen; set before done is closed
 	file   payload       // what a companion hands over
@@ -23,17 +27,29 @@ type process struct {
 }
 
 func start(cmd *exec.Cmd) (*process, error) {
+	p := newProcess(cmd)
+	if err := p.start(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func newProcess(cmd *exec.Cmd) *process {
 	p := &process{cmd: cmd, done: make(chan struct{}), out: output{line: make(chan struct{})}}
 	cmd.Stdout = &p.out
-	if err := cmd.Start(); err != nil {
-		return nil, err
+	return p
+}
+
+func (p *process) start() error {
+	if err := p.cmd.Start(); err != nil {
+		return err
 	}
 	go func() {
 		defer close(p.done)
-		_ = cmd.Wait() // how it ended stands in ProcessState
+		_ = p.cmd.Wait() // how it ended stands in ProcessState
 		p.died = time.Now()
 	}()
-	return p, nil
+	return nil
 }
 
 // startChild starts this program again, with a pipe to its standard input.
@@ -42,17 +58,19 @@ func startChild(args ...string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, args...)
-	cmd.Stderr = os.Stderr
+	return startAttended(exec.Command(self, args...))
+}
+
+// startAttended starts cmd with a pipe to its standard input, and keeps what it says
+// before it is ready.
+func startAttended(cmd *exec.Cmd) (*process, error) {
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
 	}
-	p, err := start(cmd)
-	if err == nil {
-		p.stdin, p.finish = stdin, stdin.Close
-	}
-	return p, err
+	p := newProcess(cmd)
+	p.stdin, p.finish, cmd.Stderr = stdin, stdin.Close, &p.words
+	return p, p.start()
 }
 
 // kill ends the process as a crash would, and waits until it is gone.
@@ -76,24 +94,55 @@ func (p *process) ends(patience time.Duration) bool {
 	}
 }
 
-// says waits until the process has printed line, alone on its line; false when it
-// ended or the patience did before.
-func (p *process) says(line string, patience time.Duration) bool {
-	late := time.After(patience)
+// awaitReady waits until the process says that it is ready. The error goes on from the name of
+// the process, and tells one that has ended, and why, from one that takes too long.
+func (p *process) awaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, settleTime, fmt.Errorf("was not ready within %v", settleTime))
+	defer cancel()
+	err := p.says(ctx, sayReady)
+	if errors.Is(err, errEnded) {
+		return fmt.Errorf("ended before it was ready: %s", p.lastWords())
+	}
+	if err == nil {
+		p.words.pass()
+	}
+	return err
+}
+
+// lastWords is why a process has ended, as far as anybody knows.
+func (p *process) lastWords() string {
+	if said := p.words.said(); said != "" {
+		return said
+	}
+	return p.cmd.ProcessState.String()
+}
+
+// errEnded: a process has ended without saying what was waited for.
+var errEnded = errors.New("the process has ended")
+
+// says waits until the process has printed line, alone on its line; errEnded when it has
+// ended before, and the cause of ctx when that has.
+func (p *process) says(ctx context.Context, line string) error {
 	for {
 		text, more := p.out.look()
-		if bytes.HasPrefix(text, []byte(line+"\n")) || bytes.Contains(text, []byte("\n"+line+"\n")) {
-			return true
+		if hasLine(text, line) {
+			return nil
 		}
 		select {
 		case <-more:
 		case <-p.done:
-			text, _ = p.out.look()
-			return bytes.Contains(append([]byte("\n"), text...), []byte("\n"+line+"\n"))
-		case <-late:
-			return false
+			if text, _ = p.out.look(); hasLine(text, line) {
+				return nil
+			}
+			return errEnded
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
+}
+
+func hasLine(text []byte, line string) bool {
+	return bytes.HasPrefix(text, []byte(line+"\n")) || bytes.Contains(text, []byte("\n"+line+"\n"))
 }
 
 // sightings are what a companion has told. A kill may have cut its last line.
@@ -105,6 +154,40 @@ func (p *process) sightings() (all []sighting) {
 		}
 	}
 	return all
+}
+
+// words is what a process says on standard error. Until it is ready that may be why it never
+// will be, which somebody else tells; from then on it goes on as it comes.
+type words struct {
+	mu     sync.Mutex // guards the rest
+	kept   []byte
+	passed bool
+}
+
+func (w *words) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.passed {
+		return os.Stderr.Write(b)
+	}
+	w.kept = append(w.kept, b...)
+	return len(b), nil
+}
+
+// pass lets all go on, and what was kept first.
+func (w *words) pass() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.passed = true
+	_, _ = os.Stderr.Write(w.kept)
+	w.kept = nil
+}
+
+// said is what was kept, as part of an error.
+func (w *words) said() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.TrimPrefix(strings.TrimSpace(string(w.kept)), "addin-sim: ")
 }
 
 // output collects what a process prints and tells when the first line is there.

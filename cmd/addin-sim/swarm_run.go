@@ -24,6 +24,12 @@ const settleTime = 60 * time.Second
 // endTime is how long a process may take to end whose companions were waited for in vain.
 const endTime = 5 * time.Second
 
+const (
+	killers     = 4 // processes that are killed at a time
+	victimsMost = 3 // companions in one of them
+	stoppedMost = 2 // companions in the process that is stopped
+)
+
 // swarm is one run. What is not guarded belongs to the goroutine of run.
 type swarm struct {
 	options swarmOptions
@@ -62,29 +68,26 @@ func newSwarm(sess session.Session, o swarmOptions) (*swarm, error) {
 
 func (w *swarm) close() error { return w.engine.Close() }
 
-// run starts everybody, lets them work, and counts.
-func (w *swarm) run(ctx context.Context) error {
-	schools, err := w.gather(ctx)
-	if err != nil {
-		return errors.Join(err, w.disband(schools, false, time.Now()))
-	}
+// run lets everybody work, and counts.
+func (w *swarm) run(ctx context.Context, schools []*process) error {
 	began := time.Now()
 	for _, s := range schools {
 		s.tell("go\n")
 	}
 	if w.options.kill {
-		w.kill()
+		w.kill(ctx)
 	}
 	hostile, err := w.unleash()
 	var stopErr error
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		stopErr = w.stop()
+		stopErr = w.stop(ctx)
 	}()
 	w.watch(ctx, began, stopped)
 	w.over.Store(true)
-	w.aborted.Store(ctx.Err() != nil)
+	w.result.cut = ctx.Err() != nil
+	w.aborted.Store(w.result.cut)
 	<-stopped
 	w.killing.Wait()
 	late := time.Now().Add(settleTime)
@@ -92,14 +95,19 @@ func (w *swarm) run(ctx context.Context) error {
 	for _, s := range schools {
 		s.tell("stop\n")
 	}
-	err = errors.Join(err, w.disband(schools, true, late))
+	err = errors.Join(err, w.disband(schools, late))
 	w.result.Seconds = time.Since(began).Seconds()
 	w.sum()
-	return errors.Join(err, ctx.Err(), w.count())
+	return errors.Join(err, w.count(), interrupted(ctx, "the swarm"))
 }
 
-// gather starts the companions that work.
+// gather starts the companions that work, all of them or none.
 func (w *swarm) gather(ctx context.Context) (schools []*process, err error) {
+	defer func() {
+		if err != nil {
+			killAll(schools)
+		}
+	}()
 	first := 0
 	for i := range w.options.procs {
 		count := w.options.companions / w.options.procs
@@ -113,12 +121,29 @@ func (w *swarm) gather(ctx context.Context) (schools []*process, err error) {
 		schools = append(schools, s)
 		first += count
 	}
+	return schools, allReady(ctx, schools)
+}
+
+// allReady waits for all at once, and for none any more when one has failed.
+func allReady(ctx context.Context, schools []*process) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var waits sync.WaitGroup
 	for _, s := range schools {
-		if !s.says(sayReady, settleTime) || ctx.Err() != nil {
-			return schools, fmt.Errorf("a process of companions did not get ready within %v", settleTime)
-		}
+		waits.Go(func() {
+			if err := s.awaitReady(ctx); err != nil {
+				cancel(fmt.Errorf("a process of companions %w", err))
+			}
+		})
 	}
-	return schools, nil
+	waits.Wait()
+	return context.Cause(ctx)
+}
+
+func killAll(all []*process) {
+	for _, p := range all {
+		p.kill()
+	}
 }
 
 // school starts a process of companions.
@@ -156,14 +181,14 @@ func (w *swarm) watch(ctx context.Context, began time.Time, stopped <-chan struc
 	}
 }
 
-// kill starts processes and kills them in the middle of their work, four at a
-// time, until over.
-func (w *swarm) kill() {
-	for slot := range 4 {
+// kill starts processes and kills them in the middle of their work, some at a time,
+// until over.
+func (w *swarm) kill(ctx context.Context) {
+	for slot := range killers {
 		rng := rand.New(rand.NewPCG(w.options.seed, uint64(slot)+100))
 		w.killing.Go(func() {
 			for w.mayKill() {
-				if err := w.victim(rng); err != nil {
+				if err := w.victim(ctx, rng); err != nil {
 					w.fails(err.Error())
 				}
 			}
@@ -184,16 +209,16 @@ func (w *swarm) mayKill() bool {
 
 // victim starts a process, kills it, and waits until nothing of it is left in
 // the engine.
-func (w *swarm) victim(rng *rand.Rand) error {
-	count := 1 + rng.IntN(3)
+func (w *swarm) victim(ctx context.Context, rng *rand.Rand) error {
+	count := 1 + rng.IntN(victimsMost)
 	p, err := w.school(fmt.Sprintf("victim%d", rng.Uint64()), 0, count, rng.Uint64())
 	if err != nil {
 		return err
 	}
 	pid := p.cmd.Process.Pid
-	if !p.says(sayReady, settleTime) {
+	if err := p.awaitReady(ctx); err != nil {
 		p.kill()
-		return fmt.Errorf("a process that was to be killed never got ready")
+		return unlessInterrupted(ctx, fmt.Errorf("a process that was to be killed %w", err))
 	}
 	p.tell("go\n")
 	time.Sleep(time.Duration(rng.IntN(20_000)) * time.Microsecond)
@@ -215,6 +240,14 @@ func (w *swarm) victim(rng *rand.Rand) error {
 	return nil
 }
 
+// unlessInterrupted is nil once the user wants no more.
+func unlessInterrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
 // fails notes what must not be.
 func (w *swarm) fails(what string) {
 	w.mu.Lock()
@@ -231,6 +264,11 @@ func (w *swarm) unleash() (all []*process, err error) {
 			return all, err
 		}
 		all = append(all, p)
+	}
+	for i, p := range all { // it has nothing to wait for
+		if err := p.awaitReady(context.Background()); err != nil {
+			return all, fmt.Errorf("the process of %s %w", w.options.mischief[i], err)
+		}
 	}
 	return all, nil
 }
@@ -259,16 +297,17 @@ func (w *swarm) recall(all []*process, late time.Time) error {
 
 // stop starts a process of companions, stops it for a while, and lets it go on:
 // it must not be taken for dead.
-func (w *swarm) stop() error {
+func (w *swarm) stop(ctx context.Context) error {
 	if w.options.stop <= 0 {
 		return nil
 	}
-	p, err := w.school("stopped", 0, 2, 1<<20)
+	p, err := w.school("stopped", 0, stoppedMost, 1<<20)
 	if err != nil {
 		return err
 	}
-	if !p.says(sayReady, settleTime) {
-		return errors.Join(errors.New("the process that was to be stopped never got ready"), w.disband([]*process{p}, false, time.Now()))
+	if err := p.awaitReady(ctx); err != nil {
+		p.kill()
+		return unlessInterrupted(ctx, fmt.Errorf("the process that was to be stopped %w", err))
 	}
 	w.mu.Lock()
 	w.sleeper = p.cmd.Process.Pid
@@ -276,7 +315,8 @@ func (w *swarm) stop() error {
 	p.tell("go\n")
 	time.Sleep(100 * time.Millisecond)
 	if err := suspend(p.cmd.Process); err != nil {
-		return errors.Join(err, w.disband([]*process{p}, false, time.Now()))
+		p.kill()
+		return err
 	}
 	from := time.Now()
 	for time.Since(from) < w.options.stop && !w.aborted.Load() {
@@ -287,18 +327,21 @@ func (w *swarm) stop() error {
 		w.fails(fmt.Sprintf("%d stopped companions were taken for dead", n))
 	}
 	if err := resume(p.cmd.Process); err != nil {
-		return errors.Join(err, w.disband([]*process{p}, false, time.Now()))
+		p.kill()
+		return err
 	}
 	time.Sleep(100 * time.Millisecond) // it works again
 	p.tell("stop\n")
-	return w.disband([]*process{p}, true, time.Now().Add(settleTime))
+	return w.disband([]*process{p}, time.Now().Add(settleTime))
 }
 
 // disband waits until companions are done, but not beyond late, ends their processes
-// and takes their tallies. When not everything is well, it only ends them.
-func (w *swarm) disband(schools []*process, well bool, late time.Time) error {
+// and takes their tallies.
+func (w *swarm) disband(schools []*process, late time.Time) error {
+	ctx, cancel := context.WithDeadline(context.Background(), late) // whoever wants no more still wants their tallies
+	defer cancel()
 	for _, s := range schools {
-		if well && !s.says(sayDone, time.Until(late)) {
+		if s.says(ctx, sayDone) != nil {
 			w.fails("companions did not end what they did")
 			whereabouts("the engine's process")
 		}
@@ -310,9 +353,7 @@ func (w *swarm) disband(schools []*process, well bool, late time.Time) error {
 			err = errors.New("a process of companions had to be killed")
 		}
 		t, told := lastLine[tally](s)
-		if well {
-			w.add(s.cmd.Process.Pid, t, told)
-		}
+		w.add(s.cmd.Process.Pid, t, told)
 	}
 	return err
 }

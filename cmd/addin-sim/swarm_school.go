@@ -31,8 +31,7 @@ type schoolOptions struct {
 
 func (s *simulator) schoolCommand() *cobra.Command {
 	var o schoolOptions
-	c := command("swarm-school", "One process of `swarm`", cobra.NoArgs)
-	c.Hidden = true
+	c := child("swarm-school", "One process of `swarm`", func(ctx context.Context) error { return s.school(ctx, o) })
 	f := c.Flags()
 	f.StringVar(&o.engine, "engine", "", "")
 	f.StringVar(&o.name, "name", "", "instead of fish")
@@ -41,7 +40,6 @@ func (s *simulator) schoolCommand() *cobra.Command {
 	f.IntVar(&o.others, "others", 0, "")
 	f.IntVar(&o.whale, "whale", 0, "")
 	f.Uint64Var(&o.seed, "seed", 1, "")
-	c.RunE = func(c *cobra.Command, _ []string) error { return s.school(c.Context(), o) }
 	return c
 }
 
