@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"regexp"
 	"sync"
 	"time"
@@ -92,9 +93,11 @@ func (j *journal) forget(pid int) {
 	delete(j.left, pid)
 }
 
-// dropped says why companions of a process were dropped, and how often.
+// dropped says why companions of a process were dropped so far, and how often.
 func (j *journal) dropped(pid int) map[string]int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.drops[pid]
+	all := map[string]int{}
+	maps.Copy(all, j.drops[pid])
+	return all
 }

@@ -71,7 +71,6 @@ func (e *exitError) Unwrap() error { return e.error }
 
 func (s *simulator) root() *cobra.Command {
 	root := command("addin-sim", "A companion of the transfer controller, without an application around it", cobra.NoArgs)
-	root.PersistentFlags().StringVar(&s.sessionName, "session", "", "a session of its own within this user's, by name")
 	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetOut(s.out)
@@ -101,6 +100,11 @@ func command(use, short string, args cobra.PositionalArgs) *cobra.Command {
 	c.Args = func(c *cobra.Command, given []string) error { return wrong(c, args(c, given)) }
 	c.SetFlagErrorFunc(wrong)
 	return c
+}
+
+// sessionFlag is for the commands that take part in a session; the others make their own.
+func (s *simulator) sessionFlag(c *cobra.Command) {
+	c.Flags().StringVar(&s.sessionName, "session", "", "a session of its own within this user's, by name")
 }
 
 func (s *simulator) session() (session.Session, error) {

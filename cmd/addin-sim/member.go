@@ -33,6 +33,7 @@ func (s *simulator) memberCommand() *cobra.Command {
 	c := command("member FILE", "One companion of `switch`", cobra.ExactArgs(1))
 	c.Hidden = true
 	c.Flags().BoolVar(&o.memory, "memory", false, "hand the bytes over through shared memory")
+	s.sessionFlag(c)
 	c.RunE = func(c *cobra.Command, files []string) error { return s.member(c.Context(), o, files) }
 	return c
 }

@@ -14,6 +14,7 @@ func (s *simulator) portCommand() *cobra.Command {
 	var hold time.Duration
 	c := command("port", "Print the port shared by this session: the first one scans and publishes, all others find it", cobra.NoArgs)
 	c.Flags().DurationVar(&hold, "hold", 0, "stay a participant for so long, so that the port stays known")
+	s.sessionFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error { return s.port(c.Context(), hold) }
 	return c
 }

@@ -33,6 +33,7 @@ func (s *simulator) sendCommand() *cobra.Command {
 	c.Flags().BoolVar(&o.memory, "memory", false, "hand the bytes over through shared memory, as an add-in does with an attachment that is no file")
 	c.Flags().BoolVar(&o.wait, "wait", false, "wait until everything has arrived")
 	c.Flags().BoolVar(&o.json, "json", false, "print the job as JSON")
+	s.sessionFlag(c)
 	c.RunE = func(c *cobra.Command, files []string) error { return s.send(c.Context(), o, files) }
 	return c
 }

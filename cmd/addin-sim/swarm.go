@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -40,11 +41,11 @@ func (s *simulator) swarmCommand() *cobra.Command {
 Beside those that work, some may be killed all the time (--kill, --kills), break
 the rules in every way that is known (--hostile), or be stopped for a while
 (--stop). Those that work must lose nothing, and nothing of the others may be left.
-It has an engine of its own and touches no controller.`
+It has an engine and a session of its own and touches no controller.`
 	f := c.Flags()
 	f.IntVar(&o.companions, "companions", 100, "how many companions work at a time")
 	f.IntVar(&o.procs, "procs", 8, "in how many processes they live")
-	f.DurationVar(&o.lasting, "for", 10*time.Second, "how long it lasts")
+	f.DurationVar(&o.lasting, "for", 10*time.Second, "how long it lasts; 0 as long as --kills or --stop take")
 	f.BoolVar(&o.kill, "kill", false, "start more processes beside them, and kill each in the middle of its work")
 	f.IntVar(&o.kills, "kills", 0, "kill exactly so many, however long it takes")
 	f.BoolVar(&o.hostile, "hostile", false, "add companions that break the rules")
@@ -64,9 +65,19 @@ func mischiefNames() (names []string) {
 	return names
 }
 
+// largestBudget is what fits an int64 in bytes, in MiB.
+const largestBudget = math.MaxInt64 >> 20
+
 func (o *swarmOptions) check() error {
-	if o.procs < 1 || o.companions < o.procs {
+	switch {
+	case o.procs < 1 || o.companions < o.procs:
 		return &exitError{2, errors.New("there must be at least one process, and a companion for each")}
+	case o.lasting < 0 || o.stop < 0 || o.kills < 0:
+		return &exitError{2, errors.New("--for, --stop and --kills can't be less than 0")}
+	case o.lasting == 0 && o.stop == 0 && o.kills == 0:
+		return &exitError{2, errors.New("--for must be more than 0, unless --kills or --stop say how long it lasts")}
+	case o.budget < 0 || o.budget > largestBudget:
+		return &exitError{2, fmt.Errorf("a --budget of %d MiB can't be: it is at most %d, and 0 takes what a controller would", o.budget, int64(largestBudget))}
 	}
 	for _, m := range o.mischief {
 		if !slices.Contains(mischiefNames(), m) {
@@ -82,7 +93,7 @@ func (o *swarmOptions) check() error {
 	o.kill = o.kill || o.kills > 0
 	o.lasting = max(o.lasting, o.stop)
 	for o.seed == 0 {
-		o.seed = rand.Uint64()
+		o.seed = rand.Uint64N(1 << 53) // that much every reader of JSON keeps
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ type swarm struct {
 }
 
 func newSwarm(sess session.Session, o swarmOptions) (*swarm, error) {
-	w := &swarm{options: o, journal: newJournal()}
+	w := &swarm{options: o, journal: newJournal(), result: swarmResult{Failures: []string{}, Hostile: []hostileResult{}}}
 	engine, err := ipc.NewEngine(sess, ipc.Options{Log: slog.New(w.journal), Budget: o.budget << 20})
 	if err != nil {
 		return nil, err

@@ -114,7 +114,11 @@ func (d *doctor) engine(st control.Status) {
 	switch {
 	case m.Waiting > 0 || spent || denied:
 		if m.Waiting > 0 {
-			text += fmt.Sprintf("; %s for room", count(m.Waiting, "companion")+" wait")
+			verb := "wait"
+			if m.Waiting == 1 {
+				verb = "waits"
+			}
+			text += fmt.Sprintf("; %s %s for room", count(m.Waiting, "companion"), verb)
 		}
 		if denied {
 			text += "; denied: " + denial(m.LastDenied)

@@ -70,3 +70,13 @@ func TestTheDoctorTellsOfPressureAndDrops(t *testing.T) {
 		}
 	}
 }
+
+func TestTheDoctorCountsWhoWaits(t *testing.T) {
+	for n, want := range map[int]string{1: "; 1 companion waits for room", 2: "; 2 companions wait for room"} {
+		d := &doctor{}
+		d.engine(control.Status{Memory: control.Memory{BudgetBytes: 100, Waiting: n}})
+		if found := d.findings[0].Found; !strings.HasSuffix(found, want) {
+			t.Errorf("%q, want %q in the end", found, want)
+		}
+	}
+}
