@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -234,6 +235,7 @@ func checkPeer(c *net.UnixConn) (pid int, err error) {
 type listener struct {
 	l    *net.UnixListener
 	path string
+	own  os.FileInfo // of the socket: another engine's may bear its name by the end
 }
 
 // endpointIn is where the engine of a session listens.
@@ -245,21 +247,78 @@ func endpointIn(s session.Session) (string, error) {
 	return filepath.Join(dir, "engine.sock"), nil
 }
 
-// listen replaces a socket that a dead engine left behind; the instance lock of
-// the controller says that there is no living one.
+// listen replaces a socket that a dead engine left behind, and never a living one's.
 func listen(path string) (*listener, error) {
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+	if most := len(unix.RawSockaddrUnix{}.Path) - 1; len(path) > most {
+		return nil, fmt.Errorf("the socket %s: %w: %d bytes, at most %d; next: let BERTH_RUNTIME name a directory with a shorter path",
+			path, unix.ENAMETOOLONG, len(path), most)
+	}
+	free, err := lockDir(filepath.Dir(path)) // of two that start at once one would remove the other's
+	if err != nil {
+		return nil, err
+	}
+	defer free()
+	if err := vacate(path); err != nil {
 		return nil, err
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
+	l.SetUnlinkOnClose(false)
+	own, err := os.Lstat(path)
+	if err = errors.Join(err, os.Chmod(path, 0o600)); err != nil {
 		_ = l.Close()
 		return nil, err
 	}
-	return &listener{l, path}, nil
+	return &listener{l, path, own}, nil
+}
+
+// lockDir keeps others out of here who want to listen in dir.
+func lockDir(dir string) (free func(), err error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		err = unix.Flock(int(d.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		_ = d.Close()
+		return nil, &os.PathError{Op: "lock", Path: dir, Err: err}
+	}
+	return func() { _ = d.Close() }, nil
+}
+
+// dyingTime is how long an engine that was killed may take to let go of its socket.
+const dyingTime = time.Second
+
+// vacate removes a socket behind which nobody is any more.
+func vacate(path string) error {
+	for deadline := time.Now().Add(dyingTime); ; {
+		c, err := net.DialTimeout("unix", path, dyingTime)
+		switch {
+		case err == nil && endsBy(c, deadline):
+			continue // it has died with this in its queue
+		case err == nil || errors.Is(err, unix.EAGAIN): // or so many want to be let in
+			return fmt.Errorf("the socket %s: %w: another engine of this session listens there; next: end that, or let BERTH_SESSION name another session",
+				path, unix.EADDRINUSE)
+		case !nobodyThere(err):
+			return err
+		}
+		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+			return err
+		}
+		return nil
+	}
+}
+
+// endsBy closes c, which a living engine would leave open for its hello.
+func endsBy(c net.Conn, deadline time.Time) bool {
+	defer c.Close()
+	_ = c.SetReadDeadline(deadline)
+	_, err := c.Read(make([]byte, 1))
+	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 func (l *listener) accept() (conn, peer, error) {
@@ -286,7 +345,14 @@ func (l *listener) accept() (conn, peer, error) {
 }
 
 func (l *listener) endpoint() string { return l.path }
-func (l *listener) close() error     { return l.l.Close() }
+
+// close removes the socket first: while it is there nobody shall be refused.
+func (l *listener) close() error {
+	if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.own) {
+		_ = os.Remove(l.path)
+	}
+	return l.l.Close()
+}
 
 // laneEvents is for systems whose lanes need kernel objects of their own.
 func laneEvents() (own []uintptr, grants []grant, err error) { return nil, nil, nil }
