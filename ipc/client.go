@@ -51,8 +51,8 @@ func Dial(ctx context.Context, endpoint, name string, opts ...DialOption) (*Clie
 	for _, o := range opts {
 		o(&h)
 	}
-	if !validName(name) || name == Controller {
-		return nil, fmt.Errorf("%w: %q can't be a companion's name: 1 to 64 of [a-zA-Z0-9._-], not %q", ErrAddress, name, Controller)
+	if err := companionName(name); err != nil {
+		return nil, err
 	}
 	conn, pid, err := dialConn(ctx, endpoint)
 	if err != nil && ctx.Err() != nil {
@@ -228,9 +228,10 @@ func (c *Client) Close() error {
 
 // Open opens a session to a service: "controller/service" is the engine's host,
 // "name/service" another companion. The header (at most 64 KiB) is for the service.
-// It waits for the answer until ctx ends. ErrAddress: no such companion or service;
-// ErrRefused: too many sessions, closed unanswered, or another companion has not
-// answered for 30 seconds; ErrPeer: the engine is gone.
+// It waits for the answer until ctx ends. ErrAddress: no such companion or service, or not
+// yet: it may be about to call Handle; ErrRefused: too many sessions, closed unanswered, or
+// another companion has not answered for 30 seconds; ErrTooLarge: the header; ErrNoMemory:
+// there is none for it; ErrPeer: the engine is gone, or the other companion.
 func (c *Client) Open(ctx context.Context, address string, header []byte) (*Session, error) {
 	name, service, err := splitAddress(address)
 	if err != nil {
@@ -258,8 +259,11 @@ func (c *Client) Alloc(ctx context.Context, n int) (*Parcel, error) { return c.l
 func (c *Client) TryAlloc(n int) (*Parcel, error) { return c.link.tryAlloc(n) }
 
 // Handle serves the sessions that others open to this companion's service, each in a
-// goroutine of its own. It replaces an earlier handler of that service.
+// goroutine of its own. It replaces an earlier handler of that service, and panics for a
+// name that no address can bear. Others see this companion as soon as Dial has returned:
+// who opens a session before Handle was called gets ErrAddress.
 func (c *Client) Handle(service string, h Handler) {
+	mustBeService(service)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.handlers[service] = h
@@ -270,6 +274,7 @@ func (c *Client) Handle(service string, h Handler) {
 // who opens it by OpenTrusted gets large parcels across in a time that does not
 // depend on their size, and could go on writing to them.
 func (c *Client) HandleTrusted(service string, h Handler) {
+	mustBeService(service)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.handlers[service] = h

@@ -13,6 +13,8 @@
 //	m, err := s.Recv(ctx)       // m.Bytes() is the other side's memory itself
 //	m.Release()                 // gives it back to its owner
 //
+// Whatever waits until a ctx ends answers context.Cause of it then.
+//
 // The rest of this page is the protocol, byte by byte, so that a companion can
 // be written in another language from it. Integers are little-endian; sizes and
 // offsets are in bytes; "must" means that who does otherwise is dropped, with a

@@ -42,14 +42,20 @@ type Engine struct {
 }
 
 // NewEngine starts an engine for the session: companions can dial its Endpoint
-// when it returns. There can be one per session.
+// when it returns. There can be one per session: a second one is
+// an error where it would listen at the same place (Unix). ErrNoMemory: nobody fits in the
+// budget.
 func NewEngine(s session.Session, o Options) (*Engine, error) {
+	o = o.withDefaults()
+	if err := o.habitable(); err != nil {
+		return nil, err
+	}
 	path, err := endpointIn(s)
 	if err != nil {
 		return nil, fmt.Errorf("where the engine listens: %w", err)
 	}
 	e := &Engine{
-		opts: o.withDefaults(), changed: make(chan struct{}),
+		opts: o, changed: make(chan struct{}),
 		members: map[string]*member{}, present: map[*member]bool{}, handlers: map[string]Handler{},
 	}
 	e.log = e.opts.Log
@@ -72,8 +78,14 @@ func NewEngine(s session.Session, o Options) (*Engine, error) {
 func (e *Engine) Endpoint() string { return e.listener.endpoint() }
 
 // Handle serves the sessions that companions open to "controller/service". It
-// replaces an earlier handler of that service.
+// replaces an earlier handler of that service, and panics for a name that no address can
+// bear, or that is the engine's own (".cache"). A companion may dial as soon as NewEngine
+// has returned, and gets ErrAddress for what is not handled yet.
 func (e *Engine) Handle(service string, h Handler) {
+	mustBeService(service)
+	if service == cacheService {
+		panic("ipc: the service .cache is the engine's own")
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.handlers[service] = h
@@ -95,7 +107,13 @@ func (e *Engine) Open(ctx context.Context, address string, header []byte) (*Sess
 
 // companion is who is registered under name.
 func (e *Engine) companion(name string) (*member, error) {
-	if m := e.member(name); m != nil && m.registered() {
+	e.mu.Lock()
+	m, closed := e.members[name], e.closed
+	e.mu.Unlock()
+	switch {
+	case closed:
+		return nil, fmt.Errorf("%w: the engine", ErrClosed)
+	case m != nil && m.registered():
 		return m, nil
 	}
 	return nil, fmt.Errorf("%w: no companion %q is registered", ErrAddress, name)
@@ -109,7 +127,8 @@ func (e *Engine) member(name string) *member {
 }
 
 // Close drops every companion, waits for the handlers of their sessions, and gives
-// all memory back but what messages that are still held point to.
+// all memory back but what messages that are still held point to. A handler that calls
+// it waits for itself, for ever: it has another goroutine do so.
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	if e.closed {

@@ -132,6 +132,9 @@ func (m *member) enlarge(half uint32, n int) error {
 
 func (m *member) fit(half uint32, n int) error {
 	size := extentFor(n, m.e.opts.Unit)
+	if most := m.e.opts.attainable(); size > most { // room for it alone will do
+		size = max(most, extentAlone(n, m.e.opts.Unit))
+	}
 	m.link.mu.Lock()
 	has := m.link.extents()
 	m.link.mu.Unlock()
@@ -154,12 +157,17 @@ func (m *member) charged(half uint32, size int) error {
 // extentFor is the size of an extent made for a parcel of n bytes: four of them,
 // or one alone when it is large.
 func extentFor(n, unit int) int {
-	const grain = 64 << 10
 	size := (n + unit - 1) / unit * unit
 	if size < maxExtent/4 {
 		size = max(4*size, 1<<20)
 	}
-	return (size + grain - 1) / grain * grain
+	return extentAlone(size, unit)
+}
+
+// extentAlone is the size of an extent that holds one parcel of n bytes.
+func extentAlone(n, unit int) int {
+	const grain = 64 << 10 // whole units, and whole pages of the largest size in use
+	return (max(n, unit) + grain - 1) / grain * grain
 }
 
 // grow adds to the incoming half.

@@ -17,14 +17,26 @@ func TestWhoPollsForMemoryIsNotDropped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer fillUp(t, s)()
 	poll(t, s, 3*maxBacklog)
+}
+
+// fillUp takes as much as there is to be had, until empty is called.
+func fillUp(t *testing.T, s *Session) (empty func()) {
+	t.Helper()
+	p, err := s.Alloc(testContext(t), s.l.largest)
+	if err != nil {
+		t.Error(err)
+		return func() {}
+	}
+	return p.Release
 }
 
 // poll asks in vain.
 func poll(t *testing.T, s *Session, times int) {
 	t.Helper()
 	for n := range times {
-		if _, err := s.TryAlloc(8 << 20); !errors.Is(err, ErrNoMemory) {
+		if _, err := s.TryAlloc(1 << 20); !errors.Is(err, ErrNoMemory) {
 			t.Fatalf("poll %d: %v", n, err)
 		}
 	}
@@ -42,6 +54,7 @@ func TestWhoPollsDoesNotHaveOthersDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-opened
+	defer fillUp(t, s)()
 	goOn := stopReading(b)
 	defer goOn()
 	for n := 0; n < 16*maxBacklog && len(e.Stats().Dropped) == 0; n += 1000 {
@@ -71,7 +84,8 @@ func TestAnAnswerBehindANotice(t *testing.T) {
 		if m, err := s.Recv(ctx); err == nil {
 			m.Release()
 		}
-		if _, err := s.TryAlloc(8 << 20); err != nil {
+		defer fillUp(t, s)()
+		if _, err := s.TryAlloc(1 << 20); errors.Is(err, ErrNoMemory) {
 			_ = s.SendBytes(ctx, []byte("in short"))
 		}
 	})
@@ -116,7 +130,7 @@ func TestADeniedWishIsAskedForAgain(t *testing.T) {
 // TestTheEndForWantOfMemoryIsNoDenial: who tries again after a denial must not try for
 // ever in a session that has ended.
 func TestTheEndForWantOfMemoryIsNoDenial(t *testing.T) {
-	e := testEngine(t, Options{Budget: 64 << 20, Share: 6 << 20})
+	e := testEngine(t, Options{Budget: 64 << 20, Share: 12 << 20})
 	e.Handle("end", func(_ context.Context, s *Session) { _ = s.close(closing{closeMemory, "no memory on the way"}) })
 	e.Handle("hold", func(ctx context.Context, _ *Session) { <-ctx.Done() })
 	a, ctx := testClient(t, e, "a"), testContext(t)
@@ -128,9 +142,14 @@ func TestTheEndForWantOfMemoryIsNoDenial(t *testing.T) {
 		if ended {
 			_, _ = s.Recv(ctx)
 		}
-		if err := s.SendBytes(ctx, make([]byte, 8<<20)); !errors.Is(err, ErrNoMemory) || !ended && errors.Is(err, ErrPeer) {
+		held, err := s.Alloc(ctx, 4<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SendBytes(ctx, make([]byte, 9<<20)); !errors.Is(err, ErrNoMemory) || !ended && errors.Is(err, ErrPeer) {
 			t.Errorf("%s: %v", service, err)
 		}
+		held.Release()
 		if err := s.SendBytes(ctx, []byte("x")); ended != errors.Is(err, ErrPeer) || ended != errors.Is(err, ErrNoMemory) {
 			t.Errorf("%s: %v", service, err)
 		}

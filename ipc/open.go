@@ -8,7 +8,9 @@ import (
 )
 
 // Handler serves one session in a goroutine of its own; the session is closed when
-// it returns. ctx ends when the companion at the other end of the lane is gone.
+// it returns. ctx ends then, and as soon as the other side is gone without having closed:
+// the companion at the other end of the lane, or the one behind the engine. What that had
+// sent before can still be received. That the other side closes doesn't end ctx.
 //
 // A handler runs under Session.Guard: should memory of the lane vanish under
 // Message.Bytes or Parcel.Bytes, the handler ends there, its deferred calls run, and
@@ -76,5 +78,11 @@ func (s *Session) answered(ctx context.Context) error {
 // run serves s with h in the goroutine that calls it.
 func run(h Handler, s *Session) {
 	defer func() { _ = s.Close() }()
-	_ = s.Guard(func() { h(s.l.ctx, s) }) // the link says why it ended
+	ctx, cancel := context.WithCancelCause(s.l.ctx)
+	defer cancel(nil)
+	s.l.mu.Lock()
+	s.cancel = cancel
+	s.orphan() // it may have been faster
+	s.l.mu.Unlock()
+	_ = s.Guard(func() { h(ctx, s) }) // the link says why it ended
 }

@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 )
@@ -9,7 +10,8 @@ import (
 type Options struct {
 	Log *slog.Logger
 	// Budget is the most payload memory that all blocks together may take, in bytes;
-	// by default a quarter of the memory that this process may use.
+	// by default a quarter of the memory that this process may use. A companion takes
+	// 128 KiB at least.
 	Budget int64
 	// Share is the most of it that the block of one companion may take, in bytes; by
 	// default three quarters. What others send it whole counts too, but for the first of
@@ -23,7 +25,8 @@ type Options struct {
 	// when the companion registers, and to whole 64 KiB, of which it gets one at least:
 	// 4 MiB take a budget of 1 GiB. Who needs more than that gets it when it does.
 	Outgoing, Incoming int
-	// Largest is the largest parcel, in bytes; by default half the budget, at most 4 GiB.
+	// Largest is the largest parcel, in bytes; by default half the budget, at most 4 GiB. It
+	// is cut to what a companion can get beside the halves that it starts with.
 	Largest int
 	// Unit is the smallest piece of memory: 2048 bytes, or 4096 with every other value.
 	Unit int
@@ -64,6 +67,7 @@ func (o Options) withDefaults() Options {
 	set(&o.Outgoing, 4<<20)
 	set(&o.Incoming, 1<<20)
 	set(&o.Largest, int(min(o.Budget/2, 4<<30)))
+	o.Largest = min(o.Largest, o.attainable())
 	set(&o.Window, 64)
 	set(&o.Companions, directoryCapacity)
 	set(&o.extents, maxExtents)
@@ -77,4 +81,20 @@ func (o Options) withDefaults() Options {
 	o.Window = min(o.Window, defaultSlots)
 	o.Companions = min(o.Companions, directoryCapacity)
 	return o
+}
+
+// attainable is the largest parcel for which there can be room in a block beside the
+// halves that it starts with.
+func (o Options) attainable() int {
+	out, in := startSize(0, o.Outgoing, o, o.Budget), startSize(0, o.Incoming, o, o.Budget)
+	left := min(o.Budget, o.Share) - int64(out+in)
+	return int(max(floorSize, left/floorSize*floorSize))
+}
+
+// habitable says why nobody would ever fit in.
+func (o Options) habitable() error {
+	if o.Budget < 2*floorSize {
+		return fmt.Errorf("%w: in a budget of %d bytes no companion fits; next: give the engine %d at least", ErrNoMemory, o.Budget, 2*floorSize)
+	}
+	return nil
 }

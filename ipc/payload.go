@@ -173,7 +173,10 @@ func (l *link) tryAllocFor(n int, relayed bool) (*Parcel, error) {
 
 // checkSize refuses what no block can hold.
 func (l *link) checkSize(n int) error {
-	if n < 0 || n > l.largest {
+	if n < 0 {
+		return fmt.Errorf("%w: a parcel of %d bytes", ErrMisuse, n)
+	}
+	if n > l.largest {
 		return fmt.Errorf("%w: %d bytes, the largest parcel is %d; send it as a stream", ErrTooLarge, n, l.largest)
 	}
 	return nil

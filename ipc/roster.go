@@ -142,8 +142,12 @@ func (c *Client) Watch(ctx context.Context) iter.Seq[[]Entry] {
 }
 
 // Await waits until a companion of that name is registered. It answers why not when
-// ctx ends or the client is done.
+// ctx ends or the client is done; ErrAddress: no companion can have that name. An Open
+// right afterwards may still get ErrAddress: the other one calls Handle after Dial.
 func (c *Client) Await(ctx context.Context, name string) (Entry, error) {
+	if err := companionName(name); err != nil {
+		return Entry{}, err
+	}
 	for all := range c.Watch(ctx) {
 		for _, e := range all {
 			if e.Name == name {

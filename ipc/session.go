@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // Codes of close.
@@ -21,7 +22,8 @@ const (
 // Session is one conversation between two ends: messages in both directions, in
 // order, with at most a window of them unread. Many sessions share a lane. Any
 // number of goroutines may use one; who wants to know which reply belongs to
-// which request uses Call.
+// which request uses Call. One stream at a time in each direction: the pieces of two would
+// be mixed, and a Reader takes whatever message comes for a piece.
 type Session struct {
 	l       *link
 	id      uint32
@@ -35,14 +37,15 @@ type Session struct {
 
 	// Guarded by l.mu.
 	queue    fifo[*Message]
-	credit   int  // messages that may still be sent
-	limit    int  // credit with nothing under way: the peer's window
-	taken    int  // inline messages released and not yet credited
-	pending  int  // messages of the peer that it has no credit back for
-	accepted bool // the peer said opened
-	noticed  bool // a notice of missing memory is in the queue
-	told     bool // the other side has had such a notice since the last message to it
-	closed   bool // by this side
+	cancel   context.CancelCauseFunc // of the ctx of its handler, if it has one
+	credit   int                     // messages that may still be sent
+	limit    int                     // credit with nothing under way: the peer's window
+	taken    int                     // inline messages released and not yet credited
+	pending  int                     // messages of the peer that it has no credit back for
+	accepted bool                    // the peer said opened
+	noticed  bool                    // a notice of missing memory is in the queue
+	told     bool                    // the other side has had such a notice since the last message to it
+	closed   bool                    // by this side
 	ended    *closing
 	cut      bool // ended by the end of its link, whose error says why
 	calls    []*call
@@ -89,10 +92,16 @@ func (s *Session) Done() <-chan struct{} { return s.l.done }
 // the other side's Recv answers ErrStarved then, as it does when ctx's deadline passes.
 func (s *Session) Alloc(ctx context.Context, n int) (*Parcel, error) {
 	p, err := s.l.allocFor(ctx, n, s.relayed())
-	if err != nil && (errors.Is(err, ErrNoMemory) || errors.Is(err, context.DeadlineExceeded)) {
+	if err != nil && (errors.Is(err, ErrNoMemory) || timedOut(ctx, err)) {
 		s.starved(n)
 	}
 	return p, err
+}
+
+// timedOut says whether err is that the deadline of ctx has passed, whatever its cause
+// is called.
+func timedOut(ctx context.Context, err error) bool {
+	return errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.Is(err, context.Cause(ctx))
 }
 
 // TryAlloc is Alloc without waiting: ErrNoMemory when nothing is free. The other
@@ -159,7 +168,11 @@ func (c *closing) err(s *Session) error {
 	case closeMemory: // ErrPeer besides: what Alloc says of a wish that was denied is no end
 		return fmt.Errorf("session with %s/%s: %w: %w: %s", s.peer, s.service, ErrPeer, ErrNoMemory, c.reason)
 	}
-	return fmt.Errorf("session with %s/%s: %w: %s", s.peer, s.service, kind, c.reason)
+	reason := strings.TrimPrefix(c.reason, kind.Error()) // which other programs may have said already
+	if reason = strings.TrimPrefix(reason, ": "); reason == "" {
+		return fmt.Errorf("session with %s/%s: %w", s.peer, s.service, kind)
+	}
+	return fmt.Errorf("session with %s/%s: %w: %s", s.peer, s.service, kind, reason)
 }
 
 // recvWanted is the condition that a session has something to say.
@@ -303,7 +316,16 @@ func (s *Session) end(why closing) {
 	if s.closed {
 		s.l.forget(s)
 	}
+	s.orphan()
 	s.wakeAll()
+}
+
+// orphan ends the ctx of the handler when the other side is gone without having closed.
+// The caller holds mu.
+func (s *Session) orphan() {
+	if s.cancel != nil && s.ended != nil && s.ended.code == closePeer {
+		s.cancel(s.ended.err(s))
+	}
 }
 
 // wakeAll tells everybody that s is over on one side. The caller holds mu.

@@ -115,11 +115,16 @@ func TestStatsTellWhoWasTurnedAway(t *testing.T) {
 	stop()
 	<-ended
 	waitFor(t, func() bool { return e.Stats().Waiting == 0 })
-	if _, err := a.Alloc(testContext(t), 3<<20); !errors.Is(err, ErrNoMemory) {
-		t.Fatalf("3 MiB more in a budget of 4: %v", err)
+	held, err := other.Alloc(testContext(t), 2<<20)
+	if err != nil {
+		t.Fatal(err)
 	}
+	if _, err := a.Alloc(testContext(t), 2<<20); !errors.Is(err, ErrNoMemory) {
+		t.Fatalf("2 MiB more in a budget of 4: %v", err)
+	}
+	held.Release()
 	st = e.Stats()
-	if st.Denied != 1 || st.LastDenied.Name != "a" || st.LastDenied.Bytes != 3<<20 || !strings.Contains(st.LastDenied.Reason, "budget of 4194304") {
+	if st.Denied != 1 || st.LastDenied.Name != "a" || st.LastDenied.Bytes != 2<<20 || !strings.Contains(st.LastDenied.Reason, "budget of 4194304") {
 		t.Errorf("%d denied, the last: %+v", st.Denied, st.LastDenied)
 	}
 	_ = other.Close()

@@ -14,8 +14,11 @@ import (
 // (1 MiB at a time: 15.2 GB/s in pieces of 64 KiB, 12.0 in pieces of 256 KiB).
 const chunk = 64 << 10
 
-// Writer sends a stream of any length as a row of messages. Close ends it, and
-// must be called; the session stays open. Not safe for concurrent use.
+// Writer sends a stream of any length as a row of messages. Close says that all has been
+// written, and the session stays open. Who can't write all calls Abandon, and Session.Fail
+// or Session.Close, so that the other side learns of it: never "defer w.Close()", which
+// makes a stream that broke off look whole. One of the two must be called, or the piece that
+// was begun stays allocated. Not safe for concurrent use.
 type Writer struct {
 	s   *Session
 	ctx context.Context

@@ -175,6 +175,21 @@ func splitAddress(address string) (name, service string, err error) {
 	return name, service, nil
 }
 
+// companionName says why no companion can have that name.
+func companionName(s string) error {
+	if !validName(s) || s == Controller {
+		return fmt.Errorf("%w: %q can't be a companion's name: 1 to 64 of [a-zA-Z0-9._-], not %q", ErrAddress, s, Controller)
+	}
+	return nil
+}
+
+// mustBeService panics for a service that nobody could open.
+func mustBeService(s string) {
+	if !validName(s) {
+		panic(fmt.Sprintf("ipc: %q can't be a service: 1 to 64 of [a-zA-Z0-9._-]", s))
+	}
+}
+
 func validName(s string) bool {
 	for i := range len(s) {
 		c := s[i]
