@@ -6,8 +6,9 @@ import "time"
 // Where the system has nothing that two processes could share for this, sleep
 // answers false at once and the end waits for a doorbell frame instead.
 type bell interface {
-	// sleep waits until this end's wake word is no longer asleep, or for wakeSelf.
-	// It may return early; it answers false when it can't sleep at all.
+	// sleep waits until this end's wake word is no longer asleep, or for wakeSelf; in
+	// the engine for sleepLimit at most. It may return early; it answers false when it
+	// can't sleep at all.
 	sleep() bool
 	wakeSelf() // who sleeps, whatever the word is; nothing when nobody does yet
 	wakePeer()

@@ -14,15 +14,27 @@ const (
 )
 
 // futexBell sleeps on the wake words themselves.
-type futexBell struct{ rx, tx *atomic.Uint32 }
+type futexBell struct {
+	rx, tx *atomic.Uint32
+	limit  *unix.Timespec // of a sleep; nil: none
+}
 
-func newBell(rx, tx *atomic.Uint32, _ []uintptr) (bell, error) { return futexBell{rx, tx}, nil }
+var futexLimit = unix.NsecToTimespec(int64(sleepLimit))
+
+// newBell is wary when the other side may be hostile.
+func newBell(rx, tx *atomic.Uint32, _ []uintptr, wary bool) (bell, error) {
+	f := futexBell{rx: rx, tx: tx}
+	if wary {
+		f.limit = &futexLimit
+	}
+	return f, nil
+}
 
 // sleep goes through the scheduler: a wait that the runtime does not know of would
 // stop every garbage collection.
 func (f futexBell) sleep() bool {
-	// SAFETY: the word lies in the lane, which stays mapped while somebody leads.
-	_, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(f.rx)), futexWaitOp, asleep, 0, 0, 0)
+	// SAFETY: the word lies in the lane, which stays mapped while somebody leads; the limit is a variable of this package.
+	_, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(f.rx)), futexWaitOp, asleep, uintptr(unsafe.Pointer(f.limit)), 0, 0)
 	return true
 }
 

@@ -157,6 +157,9 @@
 //	       head, exchanges it for 0 and, if it was 1, wakes the other side as if a
 //	       record had come.
 //
+// A sleep of the engine's ends by itself, after 100 ms at the latest, should its
+// companion move the sleeper to another word or take its wake-ups.
+//
 // All of these are exchanges and not plain stores: a store may be passed by the
 // load that follows it, and a wake-up would be lost.
 //

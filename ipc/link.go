@@ -154,7 +154,7 @@ func newLink(c linkConfig) (*link, error) {
 	l.rx, l.tx = consumer{ring: rx}, producer{ring: tx}
 	l.noSpin = l.noSpin || runtime.NumCPU() == 1 // only who is not looked at can answer
 	var err error
-	if l.bell, err = newBell(rx.wake, tx.wake, c.events); err != nil {
+	if l.bell, err = newBell(rx.wake, tx.wake, c.events, !c.companion); err != nil {
 		return nil, err
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())

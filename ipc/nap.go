@@ -43,7 +43,8 @@ func (l *link) woken(start time.Time, took time.Duration) {
 // beginNap numbers a nap, odd while it lasts, and sees to it that it ends some day.
 //
 // The kernel could limit each sleep, but starts and stops a timer for that: a tenth of
-// a round trip without spinning. Here one timer does for all naps of a lane.
+// a round trip without spinning. Here one timer does for all naps of a lane; the limit
+// that the engine's have besides (sleepLimit) is for those that no wake-up finds.
 func (l *link) beginNap() uint32 {
 	n := l.naps.Add(1)
 	if l.rousing.Load() == 0 && l.rousing.CompareAndSwap(0, 1) {

@@ -1,8 +1,9 @@
 /* The timer that ends naps (nap.go), and the end of the lane they are taken in.
  *
  * A leader naps N times, and nobody wakes it: the other side has overwritten the wake
- * word. After its last nap, or during any, the lane is taken down by somebody who does
- * not wait for it. Each step is one atomic operation.
+ * word, or takes the sleeper away to where no wake-up finds it. After its last nap, or
+ * during any, the lane is taken down by somebody who does not wait for it. Each step is
+ * one atomic operation.
  *
  * Held to be true: every nap ends, nobody touches a lane that is unmapped, it is
  * unmapped once, and in the end no timer runs (assertions, no invalid end state).
@@ -14,7 +15,9 @@
 byte naps;                       /* link.naps */
 bit rousing, timer;              /* link.rousing; it will fire */
 byte napped;
-bit parked;                      /* in the kernel */
+byte parked;                     /* in the kernel: on the wake word, or TAKEN away from it */
+#define TAKEN 2
+byte vain;                       /* looks of the rouser since it was */
 byte users = 1, closed;          /* link.users; how often the lane was unmapped */
 byte leader;                     /* link.leader: none, leading, yielding */
 bit left;
@@ -49,7 +52,10 @@ active proctype Leader() {       /* link.nap */
 #endif
      leader = 2;
      touch();
-     parked = 1;                 /* a wake-up before this is lost */
+     if                          /* a wake-up before this is lost */
+     :: parked = 1
+     :: d_step { parked = TAKEN; vain = 0 }      /* FUTEX_REQUEUE, or a crowd that takes the wake-ups */
+     fi;
      !parked;
      naps++;
      d_step { if :: leader == 2 -> leader = 1 :: else -> lost = 1 fi };      /* link.regain */
@@ -61,6 +67,21 @@ active proctype Leader() {       /* link.nap */
   :: else -> break
   od;
   left = 1
+}
+
+inline wakeSelf() { touch(); d_step { if :: parked == 1 -> parked = 0 :: else fi } }
+
+/* The limit is many looks of the rouser away. */
+inline timePasses() {
+  d_step {
+    if
+#ifndef MUTANT_NO_LIMIT
+    :: parked == TAKEN && vain == 2 -> parked = 0        /* sleepLimit */
+#endif
+    :: parked == TAKEN && vain < 3 -> vain++; assert(vain < 3)
+    :: else
+    fi
+  }
 }
 
 /* lastWords and takeDown: the lane has a user more while a deposed leader is in it. */
@@ -81,12 +102,13 @@ end:
      if
      :: n != napped -> napped = n
      :: n == napped && n % 2 ->
+        timePasses();
 #ifdef MUTANT_ROUSED_WITHOUT_LANE
-        touch(); parked = 0
+        wakeSelf()
 #else
         d_step { if :: users > 0 -> users++ :: else -> n = 0 fi };
         if
-        :: n -> touch(); parked = 0; leaveLane()
+        :: n -> wakeSelf(); leaveLane()
         :: else
         fi
 #endif
