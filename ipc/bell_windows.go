@@ -3,6 +3,7 @@ package ipc
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +14,9 @@ import (
 type eventBell struct {
 	rx, tx windows.Handle
 	limit  uint32 // of a sleep, in milliseconds
+
+	mu     sync.RWMutex
+	closed bool
 }
 
 // newBell takes over the two event handles, own first; it is wary when the other side
@@ -28,14 +32,28 @@ func newBell(_, _ *atomic.Uint32, handles []uintptr, wary bool) (bell, error) {
 	return e, nil
 }
 
+// sleep needs no lock: who leads keeps the lane, and with it the events.
 func (e *eventBell) sleep() bool {
 	_, _ = windows.WaitForSingleObject(e.rx, e.limit)
 	return true
 }
 
-func (e *eventBell) wakeSelf() { _ = windows.SetEvent(e.rx) }
-func (e *eventBell) wakePeer() { _ = windows.SetEvent(e.tx) }
+func (e *eventBell) wakeSelf() { e.set(e.rx) }
+func (e *eventBell) wakePeer() { e.set(e.tx) }
+
+// set does nothing after close: who has sent a record wakes the other side when it holds
+// nothing any more, and the number of the handle may be another object's by then.
+func (e *eventBell) set(event windows.Handle) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if !e.closed {
+		_ = windows.SetEvent(event)
+	}
+}
 
 func (e *eventBell) close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = true
 	return errors.Join(windows.CloseHandle(e.rx), windows.CloseHandle(e.tx))
 }

@@ -48,3 +48,48 @@ func TestASleeperBehindACrowdWakes(t *testing.T) {
 		}
 	}
 }
+
+// TestAClosedBellRingsForNobodyElse: the number of a closed handle is soon another's.
+func TestAClosedBellRingsForNobodyElse(t *testing.T) {
+	own, _, err := laneEvents()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := newBell(nil, nil, own, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.close(); err != nil {
+		t.Fatal(err)
+	}
+	others := map[uintptr]windows.Handle{}
+	defer func() {
+		for _, h := range others {
+			_ = windows.CloseHandle(h)
+		}
+	}()
+	for range 1000 { // until the numbers come again
+		h, err := windows.CreateEvent(nil, 0, 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		others[uintptr(h)] = h
+		if others[own[0]] != 0 && others[own[1]] != 0 {
+			break
+		}
+	}
+	b.wakeSelf()
+	b.wakePeer()
+	rung := 0
+	for _, h := range others {
+		if is, _ := windows.WaitForSingleObject(h, 0); is == windows.WAIT_OBJECT_0 {
+			rung++
+		}
+	}
+	if rung > 0 {
+		t.Errorf("%d events of others were set", rung)
+	}
+	if others[own[0]] == 0 || others[own[1]] == 0 {
+		t.Log("the numbers did not come again")
+	}
+}
