@@ -273,10 +273,11 @@ func (f *flow) abandon(why closing) {
 	_ = f.to.close(why)
 }
 
-// unclaim gives back memory for held, and the wish for it.
+// unclaim gives back memory for held, the wish for it, and its place among those that wait for room.
 func (f *flow) unclaim() {
 	l := f.to.l
 	l.mu.Lock()
+	l.unlist(f)
 	if f.to.hungry {
 		f.to.hungry = false
 		l.starving = slices.DeleteFunc(l.starving, func(a *allocation) bool { return a.flow == f })

@@ -170,6 +170,7 @@ func (f *flow) postHeld() bool {
 		l.mu.Unlock()
 		return f.rest()
 	}
+	l.unlist(f) // it may be a credit that had it try again
 	to.spend()
 	r := newRecord(kindMessage, m.flags, to.id, m.correlation)
 	l.postWhole(&r, seg, len(m.data), passage{session: to.id, size: size})
@@ -177,6 +178,12 @@ func (f *flow) postHeld() bool {
 	f.refundSender()
 	f.drop()
 	return true
+}
+
+// unlist takes f off those that wait until the companion releases a segment. The caller
+// holds mu.
+func (l *link) unlist(f *flow) {
+	l.full = slices.DeleteFunc(l.full, func(other *flow) bool { return other == f })
 }
 
 // receive puts n bytes that are about to be sent to the companion on its account; until
