@@ -51,7 +51,7 @@ func (l *link) vanished(what string, offset int) error {
 }
 
 // laneFault makes what a recover answered an error, if it was a fault in the lane.
-// The lane is mapped: the caller leads, or holds a lock that says so.
+// The lane is mapped: the caller holds a lock that says so.
 func (l *link) laneFault(v any) error {
 	offset, ok := missed(v, l.lane.Bytes())
 	if !ok {
@@ -60,22 +60,30 @@ func (l *link) laneFault(v any) error {
 	return l.vanished("the lane", offset)
 }
 
-// rescue ends the stint of a leader; after a fault the link is dead, and what the
-// leader held is free but for the lead, if that is kept.
+// rescue ends the stint of a leader. After a fault the link is dead, and what the leader
+// held is free but for the lead, if that is kept. Any other panic goes on, and leaves the
+// lane to others: the caller's mistake (no context, say) may be recovered from.
 func (l *link) rescue(before, keep bool) {
 	v := recover()
 	debug.SetPanicOnFault(before)
 	if v == nil {
 		return
 	}
-	err := l.laneFault(v)
+	offset, ours := missed(v, l.lane.Bytes()) // mapped: the caller leads
 	if l.dispatching {
 		l.dispatching = false
 		l.mu.Unlock()
 	}
-	l.breach(err)
+	if ours {
+		l.breach(l.vanished("the lane", offset))
+		l.runStirred() // by what the batch had handled before
+	}
 	if !keep {
 		l.unlead()
+	}
+	if !ours {
+		l.keepWatch() // the lane is not armed
+		panic(v)
 	}
 }
 

@@ -2,7 +2,12 @@
 
 package ipc
 
-import "testing"
+import (
+	"context"
+	"runtime/debug"
+	"testing"
+	"time"
+)
 
 // TestASenderThatAsksForRoomMeetsAFault goes through the ways to a full ring, which the
 // table above meets by chance only.
@@ -37,4 +42,48 @@ func TestASenderThatAsksForRoomMeetsAFault(t *testing.T) {
 	if drops := e.Stats().Drops; len(drops) != 0 {
 		t.Errorf("drops %v", drops)
 	}
+}
+
+// TestAFlowThatABatchHasStirredRunsAfterAFault: the session that stirred it is off the
+// list already, and the end of the link finds it no more.
+func TestAFlowThatABatchHasStirredRunsAfterAFault(t *testing.T) {
+	r := newLossRig(t)
+	served := make(chan error, 1)
+	r.mate.Handle("wait", func(ctx context.Context, s *Session) {
+		_, err := s.Recv(ctx)
+		served <- err
+	})
+	r.open(r.victim, "mate/wait")
+	l := r.vl
+	waitFor(t, func() bool { return relayedSession(l) != nil && l.takeLead() })
+	s := relayedSession(l)
+	func() {
+		defer l.rescue(debug.SetPanicOnFault(true), false)
+		r.lose(l, theLane)
+		l.mu.Lock()
+		l.dispatching = true
+		s.closed = true // by this side; and now a record says that the other has, too
+		s.end(closing{code: closeDone})
+		l.rx.ready()
+	}()
+	select {
+	case err := <-served:
+		if err == nil {
+			t.Error("a message came")
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("the other companion is not told of the end")
+	}
+}
+
+// relayedSession is one that is joined to a session with another companion, or nil.
+func relayedSession(l *link) *Session {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.sessions {
+		if s.out != nil {
+			return s
+		}
+	}
+	return nil
 }
