@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -105,4 +106,49 @@ func TestLeavingWithAFullRing(t *testing.T) {
 	if err := <-end; !errors.Is(err, io.EOF) {
 		t.Fatalf("the session ended with %v", err)
 	}
+}
+
+// endless has somebody call again as soon as it has refused one.
+type endless struct {
+	testHost
+	again func()
+}
+
+func (h endless) open(*Session, opening) *closing {
+	h.again()
+	return &closing{closeAddress, "nobody"}
+}
+
+// TestWhoLeavesIsNotKeptByARingThatIsNeverEmpty: it has what it came for, or its context
+// has ended; somebody else goes on.
+func TestWhoLeavesIsNotKeptByARingThatIsNeverEmpty(t *testing.T) {
+	const most = 5 * rounds * batch
+	var engine *link
+	var calls atomic.Uint32
+	call := func() {
+		n := calls.Add(1)
+		if n > most {
+			return
+		}
+		open, end := newRecord(kindOpen, 0, 2*n, 8), newRecord(kindClose, 0, 2*n, closeDone)
+		open.setInline(opening{address: "c/x"}.encode())
+		end.setInline(nil)
+		for _, r := range []record{open, end} {
+			if _, err := engine.transmit(&r); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	engine, companion := joinedPair(t, 4*batch, testHost{}, endless{testHost{}, call}, func(l *link) { l.noSpin = true })
+	engine.mu.Lock()
+	engine.nextID = 1 << 20 // what is refused was opened by this side, and is over
+	engine.mu.Unlock()
+	waitFor(t, companion.takeLead)
+	companion.disarm()
+	call()
+	companion.leaveArmed()
+	if n := calls.Load(); n >= most {
+		t.Errorf("it was kept until %d calls were refused", n)
+	}
+	waitFor(t, func() bool { return calls.Load() > most })
 }

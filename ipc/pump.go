@@ -258,18 +258,27 @@ func (l *link) leave() {
 	l.keepWatch()
 }
 
+// rounds is how many batches somebody handles who would leave.
+const rounds = 16
+
 // leaveArmed gives up the lead with the lane armed for a doorbell, so that the
-// next record finds somebody.
+// next record finds somebody. To a ring that is never empty somebody else is called: who
+// leaves may have what it waited for, or nobody to wait for it any more.
 //
 // A doorbell that comes while this goroutine still leads finds nobody to take the
 // lead; it leaves a note in rung. The note is written before the lead is tried, and
 // read here after the lead is given up: one of the two sees the other.
 func (l *link) leaveArmed() {
-	for {
+	for n := 0; ; n++ {
 		if !l.ending.Load() {
 			l.arm()
 			if l.rx.ready() || l.short.Load() && l.hasRoom() {
 				l.disarm()
+				if n >= rounds {
+					l.unlead()
+					go l.answer()
+					return
+				}
 				l.pump()
 				continue
 			}
