@@ -12,8 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -65,6 +67,20 @@ func cmdGone(ts *testscript.TestScript, _ bool, _ []string) {
 func scriptClient(ts *testscript.TestScript) *control.Client {
 	s := scriptSession(ts)
 	return &control.Client{Resolve: func(context.Context) (control.Target, error) { return peek(s) }}
+}
+
+// cmdSays waits until a file holds a text that matches: says FILE PATTERN.
+func cmdSays(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile(args[1])
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		b, _ := os.ReadFile(ts.MkAbs(args[0]))
+		if want.Match(b) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%s does not say %q: %s", args[0], args[1], b)
+		}
+	}
 }
 
 // cmdAwait waits until every job is in a state: await STATE [BYTES]. With BYTES,

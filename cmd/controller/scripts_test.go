@@ -111,7 +111,7 @@ func TestScripts(t *testing.T) {
 
 func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	cmds := map[string]func(*testscript.TestScript, bool, []string){
-		"exits": cmdExits, "listening": cmdListening, "crash": cmdCrash, "gone": cmdGone, "await": cmdAwait, "jobid": cmdJobID,
+		"exits": cmdExits, "listening": cmdListening, "crash": cmdCrash, "gone": cmdGone, "await": cmdAwait, "says": cmdSays, "jobid": cmdJobID,
 		"random": cmdRandom, "change": cmdChange, "patch": cmdPatch, "fetch": cmdFetch, "resent": cmdResent,
 		"companion": cmdCompanion, "register": cmdRegister, "damage": cmdDamage, "damaged": cmdDamaged,
 		"serve": cmdServe, "down": cmdDown, "up": cmdUp, "waiting": cmdWaiting,
