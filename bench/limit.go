@@ -75,7 +75,7 @@ func measureTwoCopies(size int) (float64, error) {
 		defer close(done)
 		runtime.LockOSThread()
 		follow(total, &filled, 0, func(i uint64) {
-			shm.Copy(dst[int(i)*n%size:], out[int(i%window)*n:][:n], size)
+			shm.CopyOut(dst[int(i)*n%size:], out[int(i%window)*n:][:n], size)
 			emptied.Store(i + 1)
 		})
 	}()
@@ -83,7 +83,7 @@ func measureTwoCopies(size int) (float64, error) {
 	defer runtime.UnlockOSThread()
 	start := time.Now()
 	follow(total, &emptied, window, func(i uint64) {
-		shm.Copy(in[int(i%window)*n:], src[int(i)*n%size:][:n], 0)
+		shm.Copy(in[int(i%window)*n:], src[int(i)*n%size:][:n])
 		filled.Store(i + 1)
 	})
 	<-done

@@ -112,15 +112,17 @@ func (l *link) shaken(before bool) {
 	}
 }
 
-// carry is shm.Copy between memory shared on from and memory shared on to; nil for
-// memory of this process. The link whose memory vanished is dropped. The caller holds
-// no lock.
+// carry copies between memory shared on from and memory shared on to; nil for memory of
+// this process, a buffer of whole bytes or a piece of it. The link whose memory vanished
+// is dropped. The caller holds no lock.
 func carry(to *link, dst []byte, from *link, src []byte, whole int) (n int, err error) {
-	if to == nil && from == nil {
-		return shm.Copy(dst, src, whole), nil
+	if to != nil || from != nil {
+		defer carried(debug.SetPanicOnFault(true), to, dst, from, src, &err)
 	}
-	defer carried(debug.SetPanicOnFault(true), to, dst, from, src, &err)
-	return shm.Copy(dst, src, whole), nil
+	if to == nil {
+		return shm.CopyOut(dst, src, whole), nil
+	}
+	return shm.Copy(dst, src), nil
 }
 
 func carried(before bool, to *link, dst []byte, from *link, src []byte, err *error) {

@@ -11,30 +11,52 @@ import (
 // wholeLines says that this processor stores a cache line in one instruction.
 var wholeLines = cpu.X86.HasAVX512F
 
+// copyLines fetches src ahead of itself.
+//
 //go:noescape
 func copyLines(dst, src *byte, lines int)
+
+// drawLines fetches src, and claims dst as well.
+//
+//go:noescape
+func drawLines(dst, src *byte, lines int)
 
 // streamLines stores past the caches; dst must be aligned to a line.
 //
 //go:noescape
 func streamLines(dst, src *byte, lines int)
 
-func copyShared(dst, src []byte, stream bool) {
+func copyShared(dst, src []byte) {
+	if dst, src, n := wholeLinesOf(dst, src); n > 0 {
+		copyLines(&dst[0], &src[0], n)
+	}
+}
+
+func copyOut(dst, src []byte, stream bool) {
+	dst, src, n := wholeLinesOf(dst, src)
+	switch {
+	case n == 0:
+	case stream:
+		streamLines(&dst[0], &src[0], n)
+	default:
+		drawLines(&dst[0], &src[0], n)
+	}
+}
+
+// wholeLinesOf copies what comes before the first whole cache line of dst and after the
+// last, and answers the n lines between: none where lines do not pay.
+func wholeLinesOf(dst, src []byte) (d, s []byte, n int) {
 	if !wholeLines || len(src) < copyFrom {
 		copy(dst, src)
-		return
+		return nil, nil, 0
 	}
 	// SAFETY: the address is only looked at, to find the first aligned byte.
 	head := int(-uintptr(unsafe.Pointer(&dst[0])) & (cacheLine - 1))
 	copy(dst[:head], src)
-	dst, src = dst[head:], src[head:]
-	lines := len(src) / cacheLine
-	if stream {
-		streamLines(&dst[0], &src[0], lines)
-	} else {
-		copyLines(&dst[0], &src[0], lines)
-	}
-	copy(dst[lines*cacheLine:], src[lines*cacheLine:])
+	d, s = dst[head:], src[head:]
+	n = len(s) / cacheLine
+	copy(d[n*cacheLine:], s[n*cacheLine:])
+	return d, s, n
 }
 
 //go:noescape
