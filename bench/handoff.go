@@ -142,14 +142,16 @@ func playMover(endpoint string) error {
 	return nil
 }
 
-// pause is long enough for everybody to fall asleep, as while a large parcel is filled.
-const pause = 5 * time.Millisecond
+// pause is long enough for everybody to fall asleep for good and wait for a doorbell, as
+// all do while a large parcel is filled: who has heard nothing for less than 20 ms may
+// still nap on the lane, and wakes sooner.
+const pause = 50 * time.Millisecond
 
 func moveMany(ctx context.Context, s *ipc.Session, size int, pause time.Duration) (move, error) {
 	var sends, rests []time.Duration
 	count := 50_000
 	if pause > 0 {
-		count = min(100, max(15, 1<<30/size))
+		count = 25
 	}
 	for range count {
 		m, err := moveOne(ctx, s, size, pause)
