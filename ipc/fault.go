@@ -119,10 +119,19 @@ func carry(to *link, dst []byte, from *link, src []byte, whole int) (n int, err 
 	if to != nil || from != nil {
 		defer carried(debug.SetPanicOnFault(true), to, dst, from, src, &err)
 	}
-	if to == nil {
-		return shm.CopyOut(dst, src, whole), nil
+	for len(dst) > stint && len(src) > stint {
+		n += carryStint(to, dst[:stint], src[:stint], whole)
+		dst, src = dst[stint:], src[stint:]
+		giveWay()
 	}
-	return shm.Copy(dst, src), nil
+	return n + carryStint(to, dst, src, whole), nil
+}
+
+func carryStint(to *link, dst, src []byte, whole int) int {
+	if to == nil {
+		return shm.CopyOut(dst, src, whole)
+	}
+	return shm.Copy(dst, src)
 }
 
 func carried(before bool, to *link, dst []byte, from *link, src []byte, err *error) {

@@ -22,8 +22,8 @@ type Parcel struct {
 }
 
 // Fill copies b into the parcel, as far as both reach; it is faster than the built-in
-// copy where the processor can store whole cache lines. It answers 0 when the memory
-// has vanished; Send answers ErrFault then.
+// copy where the processor can store whole cache lines, and gives way to others where
+// Tune was called. It answers 0 when the memory has vanished; Send answers ErrFault then.
 func (p *Parcel) Fill(b []byte) int {
 	n, _ := carry(p.shared(), p.data, nil, b, 0)
 	return n
@@ -352,9 +352,10 @@ type Message struct {
 func (m *Message) Bytes() []byte { return m.data }
 
 // CopyTo copies the payload into b and answers how many bytes that were. It is the
-// fast way to take large payloads out of shared memory, and the safe way to look at
-// any: a copy can't be changed by its sender any more. It answers 0 when the memory
-// has vanished; the link has ended then, with ErrFault.
+// fast way to take large payloads out of shared memory (where Tune was called it gives
+// way to others now and then), and the safe way to look at any: a copy can't be changed
+// by its sender any more. It answers 0 when the memory has vanished; the link has ended
+// then, with ErrFault.
 func (m *Message) CopyTo(b []byte) int {
 	n, _ := carry(nil, b, m.shared(), m.data, len(b))
 	fetchPart(m.next, 1)

@@ -38,3 +38,7 @@ func setTurn(tid int) {
 	attr.Runtime = uint64(turn)
 	_ = unix.SchedSetAttr(tid, attr, 0)
 }
+
+// yield lets the others on this processor go first, and returns at once when nobody waits.
+// The runtime need not know of so short a call.
+func yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }

@@ -92,7 +92,7 @@ func serveMemory(ctx context.Context, s *ipc.Session, copies bool) {
 		}
 		if copies {
 			own = grown(own, len(m.Bytes()))
-			copy(own, m.Bytes())
+			m.CopyTo(own)
 		}
 		if m.Request() {
 			err = answerWith(ctx, s, m, m.Bytes()[:min(len(m.Bytes()), pingSize)])

@@ -22,7 +22,7 @@ func (w *memoryWay) call(b []byte, n int) error {
 	if err != nil {
 		return err
 	}
-	copy(p.Bytes(), b)
+	p.Fill(b)
 	m, err := w.session.Call(w.ctx, p)
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func (w *memoryWay) send(b []byte, count int) error {
 		if err != nil {
 			return err
 		}
-		copy(p.Bytes(), b)
+		p.Fill(b)
 		if err := w.session.Send(w.ctx, p); err != nil {
 			return err
 		}

@@ -284,7 +284,7 @@ func (s *simulator) floodRole(ctx context.Context, o floodOptions) error {
 }
 
 func act(w *memoryWay, role string, over *atomic.Bool) (did deeds, err error) {
-	b := make([]byte, giantSize)
+	b := written(giantSize)
 	began := time.Now()
 	for n := 0; !over.Load() && err == nil; n++ {
 		switch role {

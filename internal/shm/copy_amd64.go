@@ -11,6 +11,11 @@ import (
 // wholeLines says that this processor stores a cache line in one instruction.
 var wholeLines = cpu.X86.HasAVX512F
 
+// linesTo is from how many bytes on the built-in copy is faster: that much has left the
+// caches of this core, and it overwrites lines without having them fetched. 256 KiB:
+// 19.6 GB/s instead of 15.8, 1 MiB: 12.8 instead of 11.6, but 64 KiB: 14.1 instead of 15.4.
+const linesTo = 128 << 10
+
 // copyLines fetches src ahead of itself.
 //
 //go:noescape
@@ -27,6 +32,10 @@ func drawLines(dst, src *byte, lines int)
 func streamLines(dst, src *byte, lines int)
 
 func copyShared(dst, src []byte) {
+	if len(src) >= linesTo {
+		copy(dst, src)
+		return
+	}
 	if dst, src, n := wholeLinesOf(dst, src); n > 0 {
 		copyLines(&dst[0], &src[0], n)
 	}
