@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/windows"
 
@@ -162,6 +161,9 @@ func dialConn(ctx context.Context, endpoint string) (conn, int, error) {
 		h, err := windows.CreateFile(name, windows.GENERIC_READ|windows.GENERIC_WRITE, 0, nil, windows.OPEN_EXISTING,
 			windows.FILE_FLAG_OVERLAPPED|windows.SECURITY_SQOS_PRESENT|windows.SECURITY_IDENTIFICATION, 0)
 		if err == nil {
+			if err := checkOwner(h, endpoint); err != nil {
+				return nil, 0, errors.Join(err, windows.CloseHandle(h))
+			}
 			var pid uint32
 			_ = windows.GetNamedPipeServerProcessId(h, &pid)
 			return newPipeConn(os.NewFile(uintptr(h), endpoint), 0), int(pid), nil
@@ -180,14 +182,32 @@ func dialConn(ctx context.Context, endpoint string) (conn, int, error) {
 	}
 }
 
+// thisUser is any session of this user's: their access lists are the same.
+func thisUser() (session.Session, error) { return session.Named("any") }
+
+// checkOwner refuses the pipe of another user: everybody can see its name, and take it
+// once the engine has gone.
+func checkOwner(pipe windows.Handle, endpoint string) error {
+	s, err := thisUser()
+	if err == nil {
+		err = s.VerifyObject(pipe, endpoint)
+	}
+	if errors.Is(err, session.ErrUnsafe) {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return err
+}
+
 // listener makes one instance of the pipe after the other.
 type listener struct {
 	path string
 	sa   *windows.SecurityAttributes
-	stop windows.Handle // manual-reset event
-	mu   sync.Mutex
-	next windows.Handle // the instance that waits for a client, 0 before the first
 	once sync.Once
+
+	mu     sync.Mutex         // held while accept waits
+	stop   windows.Handle     // manual-reset event; 0 once the listener is closed
+	next   windows.Handle     // the instance that waits for a client, 0 before the first
+	coming windows.Overlapped // of that; on the heap, for the system writes to it and a stack may move
 
 	deaths vigil // of the companions that it has let in
 }
@@ -198,17 +218,14 @@ func endpointIn(session.Session) (string, error) {
 }
 
 func listen(path string) (*listener, error) {
-	user, err := windows.GetCurrentProcessToken().GetTokenUser()
+	s, err := thisUser()
 	if err != nil {
 		return nil, err
 	}
-	sd, err := windows.SecurityDescriptorFromString("D:P(A;;GA;;;" + user.User.Sid.String() + ")(A;;GA;;;SY)")
+	sa, err := s.SecurityAttributes()
 	if err != nil {
 		return nil, err
 	}
-	sa := &windows.SecurityAttributes{SecurityDescriptor: sd}
-	// SAFETY: only the size is taken.
-	sa.Length = uint32(unsafe.Sizeof(*sa))
 	stop, err := windows.CreateEvent(nil, 1, 0, nil)
 	if err != nil {
 		return nil, err
@@ -238,6 +255,9 @@ func (l *listener) instance(flags uint32) (windows.Handle, error) {
 func (l *listener) accept() (conn, peer, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.stop == 0 {
+		return nil, peer{}, os.ErrClosed
+	}
 	if l.next == 0 {
 		h, err := l.instance(0)
 		if err != nil {
@@ -245,7 +265,8 @@ func (l *listener) accept() (conn, peer, error) {
 		}
 		l.next = h
 	}
-	if err := l.wait(l.next); err != nil {
+	err := l.wait(l.next)
+	if err != nil && !errors.Is(err, windows.ERROR_NO_DATA) {
 		_ = windows.CloseHandle(l.next)
 		l.next = 0
 		return nil, peer{}, err
@@ -253,7 +274,11 @@ func (l *listener) accept() (conn, peer, error) {
 	h, seen := l.next, now()
 	// The next instance first: with none, a client that comes now would find no pipe.
 	l.next, _ = l.instance(0)
-	pid, w, err := l.client(h, seen)
+	var pid uint32
+	var w *ward
+	if err == nil { // else it has hung up by now
+		pid, w, err = l.client(h, seen)
+	}
 	if err != nil {
 		_ = windows.CloseHandle(h)
 		return nil, peer{}, fmt.Errorf("%w: %w", errStranger, err)
@@ -272,7 +297,8 @@ func (l *listener) wait(h windows.Handle) error {
 		return err
 	}
 	defer func() { _ = windows.CloseHandle(done) }()
-	o := &windows.Overlapped{HEvent: done}
+	o := &l.coming
+	*o = windows.Overlapped{HEvent: done}
 	switch err := windows.ConnectNamedPipe(h, o); {
 	case err == nil, errors.Is(err, windows.ERROR_PIPE_CONNECTED):
 		return nil
@@ -322,8 +348,9 @@ func (l *listener) close() error {
 		defer l.mu.Unlock()
 		if l.next != 0 {
 			_ = windows.CloseHandle(l.next)
-			l.next = 0
 		}
+		_ = windows.CloseHandle(l.stop)
+		l.next, l.stop = 0, 0
 	})
 	return nil
 }

@@ -13,8 +13,21 @@ const (
 	noHandle platformHandle = ^platformHandle(0)
 )
 
+// nobody is an access list without anybody: whoever was given a handle could else have the
+// system duplicate it with all rights that the list grants the user, or change the list as
+// its owner. Handles that have the rights already, and what is duplicated from those, are
+// asked for none.
+const nobody = "D:P(A;;RC;;;OW)"
+
 func newSegment(size int) (*Segment, error) {
-	h, err := windows.CreateFileMapping(windows.InvalidHandle, nil, windows.PAGE_READWRITE,
+	list, err := windows.SecurityDescriptorFromString(nobody)
+	if err != nil {
+		return nil, fmt.Errorf("access list of a section: %w", err)
+	}
+	sa := &windows.SecurityAttributes{SecurityDescriptor: list}
+	// SAFETY: only the size is taken.
+	sa.Length = uint32(unsafe.Sizeof(*sa))
+	h, err := windows.CreateFileMapping(windows.InvalidHandle, sa, windows.PAGE_READWRITE,
 		uint32(uint64(size)>>32), uint32(uint64(size)), nil)
 	if err != nil {
 		return nil, fmt.Errorf("%w: a section of %d bytes: %w", ErrMemory, size, err)
