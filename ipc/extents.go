@@ -14,41 +14,43 @@ func (m *member) extent(half uint32, size int) (*shm.Segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	number, ok := m.enlist(half, seg)
+	ok, err := m.enlist(half, seg)
 	if !ok {
 		_ = seg.Close()
 		return nil, fmt.Errorf("%w: %s", ErrPeer, m.name)
 	}
-	g := share(seg)
-	if half == incoming {
-		g = shareRead(seg)
+	if err != nil {
+		m.link.unheard(err)
 	}
-	return seg, m.link.tell(frameExtent, extentFrame{number, half, uint64(seg.Size())}.encode(), g)
+	return seg, err
 }
 
-// enlist numbers a segment and says who looks after it from now on; false when the
-// companion is gone and nobody would.
-func (m *member) enlist(half uint32, seg *shm.Segment) (uint32, bool) {
+// enlist numbers a segment, says who looks after it from now on, and passes it over; false
+// when the companion is gone and nobody would. It is one step: the companion may say that
+// it has unmapped a segment which it has not got, and the handle be another's by then.
+func (m *member) enlist(half uint32, seg *shm.Segment) (ok bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	number := m.next.Add(1)
+	extent := extentFrame{number, half, uint64(seg.Size())}.encode()
 	if half == incoming {
-		if !m.left {
-			m.unmapped[number] = seg
+		if m.left {
+			return false, nil
 		}
-		return number, !m.left
+		m.unmapped[number] = seg
+		return true, m.conn.write(frameExtent, extent, shareRead(seg))
 	}
 	m.growing, m.bereft = false, false // it may ask again as soon as it has read the frame
 	m.link.mu.Lock()
 	defer m.link.mu.Unlock()
 	if m.link.err != nil {
-		return 0, false
+		return false, nil
 	}
 	size := int64(seg.Size())
 	theirs := newForeign(number, seg)
 	theirs.dropped = func() { go m.e.refund(m, size) }
 	m.link.theirs[number] = theirs
-	return number, true
+	return true, m.conn.write(frameExtent, extent, share(seg))
 }
 
 // mapped lets the engine allocate from an incoming extent. Outgoing ones are
