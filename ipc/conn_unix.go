@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 
 	"berth/session"
@@ -274,20 +275,22 @@ func listen(path string) (*listener, error) {
 	return &listener{l, path, own}, nil
 }
 
+// lockTime is how long those take at most, one after the other, who start at once.
+const lockTime = 10 * time.Second
+
 // lockDir keeps others out of here who want to listen in dir.
 func lockDir(dir string) (free func(), err error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
+	ctx, cancel := context.WithTimeout(context.Background(), lockTime)
+	defer cancel()
+	lock := flock.New(dir, flock.SetFlag(os.O_RDONLY))
+	_, err = lock.TryLockContext(ctx, 5*time.Millisecond)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("%w: a program has had it locked for %v; next: end that", unix.EADDRINUSE, lockTime)
 	}
-	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
-		err = unix.Flock(int(d.Fd()), unix.LOCK_EX)
-	}
 	if err != nil {
-		_ = d.Close()
 		return nil, &os.PathError{Op: "lock", Path: dir, Err: err}
 	}
-	return func() { _ = d.Close() }, nil
+	return func() { _ = lock.Close() }, nil
 }
 
 // dyingTime is how long an engine that was killed may take to let go of its socket.

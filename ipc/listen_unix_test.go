@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -118,6 +119,28 @@ func TestOneOfManyTakesADeadEnginesPlace(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestAHeldDirectoryIsNamed: some program has locked it, and does not let go.
+func TestAHeldDirectoryIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	d, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_SH); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		l, err := listen(filepath.Join(dir, "s"))
+		if err == nil {
+			_ = l.close()
+		}
+		if !errors.Is(err, unix.EADDRINUSE) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "next:") {
+			t.Errorf("got %v", err)
+		}
+	})
 }
 
 // TestAnEngineThatDiesMeanwhileIsReplaced: its instance lock may be free before its socket.
