@@ -19,10 +19,11 @@ type eventBell struct {
 	closed bool
 }
 
-// newBell takes over the two event handles, own first; it is wary when the other side
-// may be hostile.
+// newBell takes over the two event handles, own first, also when it fails; it is wary when
+// the other side may be hostile.
 func newBell(_, _ *atomic.Uint32, handles []uintptr, wary bool) (bell, error) {
 	if len(handles) != 2 {
+		closeHandles(handles)
 		return nil, fmt.Errorf("%d event handles instead of 2", len(handles))
 	}
 	e := &eventBell{rx: windows.Handle(handles[0]), tx: windows.Handle(handles[1]), limit: windows.INFINITE}

@@ -169,6 +169,7 @@ func newClient(conn conn, pid int, h hello, f frame) (*Client, error) {
 	}
 	if err != nil {
 		closeSegments(dir, lane)
+		closeHandles(f.handles[2:])
 		return nil, err
 	}
 	c := &Client{name: h.name, handlers: map[string]Handler{}, trusting: map[string]bool{}, served: make(chan struct{})}
@@ -176,7 +177,7 @@ func newClient(conn conn, pid int, h hello, f frame) (*Client, error) {
 	c.roster = roster
 	c.link, err = newLink(linkConfig{
 		peer: "the engine", pid: pid, companion: true, slots: w.slots, unit: int(w.unit), window: int(w.window),
-		largest: int(w.largest), whole: int(w.whole), lane: lane, events: eventsFrom(f.handles), noSpin: h.noSpin, conn: &attentiveConn{conn, roster.heard}, host: c,
+		largest: int(w.largest), whole: int(w.whole), lane: lane, events: eventsFrom(f.handles[2:]), noSpin: h.noSpin, conn: &attentiveConn{conn, roster.heard}, host: c,
 	})
 	if err != nil {
 		closeSegments(dir, lane)

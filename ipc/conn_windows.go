@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -372,8 +373,6 @@ func laneEvents() (own []uintptr, grants []grant, err error) {
 
 // eventsFrom are those of them that came with a welcome, the companion's own first.
 func eventsFrom(handles []uintptr) []uintptr {
-	if len(handles) != 4 {
-		return nil
-	}
-	return []uintptr{handles[3], handles[2]}
+	slices.Reverse(handles)
+	return handles
 }

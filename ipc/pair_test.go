@@ -95,7 +95,7 @@ func joinedPair(t testing.TB, slots uint32, engineHost, companionHost host, prep
 	}
 	other := own
 	if len(grants) > 0 {
-		other = eventsFrom([]uintptr{0, 0, duplicateHandle(t, own[0]), duplicateHandle(t, own[1])})
+		other = eventsFrom([]uintptr{duplicateHandle(t, own[0]), duplicateHandle(t, own[1])})
 	}
 	base := linkConfig{slots: slots, unit: 4096, window: 8, largest: 256 << 10}
 	ce, cc := base, base
