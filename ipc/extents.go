@@ -107,9 +107,8 @@ func (m *member) want(body []byte) error {
 	}
 	m.growing = true
 	m.e.wg.Go(func() {
-		err := m.enlarge(outgoing, int(n))
-		m.answered()
-		if err != nil {
+		if err := m.enlarge(outgoing, int(n)); err != nil { // otherwise it may have the next wish by now
+			m.answered()
 			m.e.log.Warn("no memory for a companion", "name", m.name, "bytes", n, "reason", err)
 			_ = m.link.tell(frameDenied, body)
 		}
