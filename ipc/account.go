@@ -26,9 +26,9 @@ func (e *Engine) enter(m *member, name string, need int64) error {
 				return err
 			}
 			m.readAhead()
-			if o.short {
-				e.trim()
-			}
+		}
+		if o.short {
+			e.remind()
 		}
 		if err := m.waitFor(o, patience); err != nil {
 			return err
@@ -65,8 +65,13 @@ func (e *Engine) admit(m *member, name string, need int64) (*obstacle, error) {
 
 // waitFor waits until o may be gone, or answers why not.
 func (m *member) waitFor(o *obstacle, patience <-chan time.Time) error {
+	var again <-chan time.Time
+	if o.short { // what is in use now may be idle then, and kept until somebody asks
+		again = time.After(askAgain)
+	}
 	select {
 	case <-o.changed:
+	case <-again:
 	case <-m.lost():
 		return fmt.Errorf("%w: it went while it waited", ErrPeer)
 	case got := <-m.ahead:
@@ -167,20 +172,32 @@ func (e *Engine) book(m *member, n int64) {
 	e.directory.resize(m.index, m.bytes)
 }
 
+// beyondShare says whether n more bytes are too many for m, whatever others give back.
+func (e *Engine) beyondShare(m *member, n int64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return m.bytes+n > e.opts.Share
+}
+
 // chargeSoon is charge; when the budget is spent it asks everybody for what they
-// don't use and waits a moment for it.
+// don't use, when only its share is it asks m, and waits a moment for it.
 func (e *Engine) chargeSoon(m *member, n int64) bool {
 	if n > min(e.opts.Budget, e.opts.Share) {
 		return false
 	}
 	patience := time.NewTimer(trimTime)
 	defer patience.Stop()
-	for first := true; ; first = false {
+	for own, all := false, false; ; {
 		ok, changed := e.charge(m, n)
 		if ok {
 			return true
 		}
-		if first {
+		switch short := e.beyondShare(m, n); {
+		case short && !own:
+			own = true
+			m.trim()
+		case !short && !all:
+			all = true
 			e.trim()
 		}
 		select {
@@ -208,8 +225,26 @@ func (e *Engine) trim() {
 	}
 	e.mu.Unlock()
 	for _, m := range all {
-		m.link.trim()
-		m.conn.hint(frameTrim)
+		m.trim()
+	}
+}
+
+func (m *member) trim() {
+	m.link.trim()
+	m.conn.hint(frameTrim)
+}
+
+// remind is trim for those who wait to enter, who may be many: once in askAgain is enough
+// for all of them.
+func (e *Engine) remind() {
+	e.mu.Lock()
+	due := time.Since(e.reminded) >= askAgain
+	if due {
+		e.reminded = time.Now()
+	}
+	e.mu.Unlock()
+	if due {
+		e.trim()
 	}
 }
 

@@ -36,6 +36,7 @@ type Engine struct {
 	members  map[string]*member
 	present  map[*member]bool // members, and who has only dialled yet
 	used     int64
+	reminded time.Time // when everybody was asked for memory for those who wait to enter
 	dropped  []Drop
 	ledger   ledger
 	handlers map[string]Handler
