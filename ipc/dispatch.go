@@ -179,7 +179,7 @@ func (l *link) gotOpen(r *record) error {
 	rec := newRecord(kindClose, 0, id, why.code)
 	rec.setInline([]byte(clip(why.reason, maxInline)))
 	l.post(&rec)
-	s.closed = true
+	s.closed, s.header = true, nil // nobody has seen s, and it stays until it is closed over there
 	return nil
 }
 

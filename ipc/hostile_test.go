@@ -148,3 +148,29 @@ func TestRendezvousRefusesNonsense(t *testing.T) {
 	}
 	testClient(t, e, "outlook") // the engine goes on
 }
+
+// TestARefusedOpeningKeepsNoHeader: a companion may leave thousands of them unclosed.
+func TestARefusedOpeningKeepsNoHeader(t *testing.T) {
+	engine, l := heapPair(t, 8, testHost{}, testHost{})
+	p, err := l.alloc(testContext(t), 50_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := opening{address: "controller/x", header: make([]byte, 40_000)}.encode()
+	p.Shorten(p.Fill(o))
+	l.mu.Lock()
+	s := l.newSession(l.nextID)
+	l.nextID += 2
+	r := newRecord(kindOpen, 0, s.id, uint32(l.window))
+	l.sealLocked(p, &r, 0)
+	l.post(&r)
+	l.mu.Unlock()
+	if err := s.answered(testContext(t)); err == nil {
+		t.Fatal("it was accepted")
+	}
+	engine.mu.Lock()
+	defer engine.mu.Unlock()
+	if there := engine.sessions[s.id]; there == nil || len(there.header) > 0 {
+		t.Errorf("the engine keeps %+v", there)
+	}
+}
