@@ -65,8 +65,13 @@ func (s *Session) sendWhole(ctx context.Context, p *Parcel, flags uint8, correla
 	}
 	l.mem.remove(e)
 	e.closed = true
+	rest := e.seg.Bytes()[len(p.data):]
 	l.recycle(p)
 	l.mu.Unlock()
+	// What this program had there before is not for the receiver.
+	if err := guarded(rest, "a payload", func() error { clear(rest); return nil }); err != nil {
+		l.breach(err)
+	}
 	if !s.trusted {
 		_ = e.seg.Close()
 	}

@@ -286,3 +286,81 @@ func needsWhole(t *testing.T) {
 		t.Skip("whole segments are not passed on this system")
 	}
 }
+
+// TestAPassedSegmentHoldsItsMessageAlone: what its sender had in that memory before is for
+// others.
+func TestAPassedSegmentHoldsItsMessageAlone(t *testing.T) {
+	needsWhole(t)
+	e := testEngine(t, Options{})
+	e.Handle("sink", func(ctx context.Context, s *Session) {
+		for {
+			m, err := s.Recv(ctx)
+			if err != nil {
+				return
+			}
+			m.Release()
+		}
+	})
+	a, b := testClient(t, e, "a"), testClient(t, e, "b")
+	secrets := make(chan int, 1)
+	b.Handle("sink", func(ctx context.Context, s *Session) {
+		m, err := s.Recv(ctx)
+		if err != nil {
+			secrets <- -1
+			return
+		}
+		n := 0
+		for _, v := range m.from.seg.Bytes()[len(m.Bytes()):] {
+			if v != 0 {
+				n++
+			}
+		}
+		m.Release()
+		secrets <- n
+	})
+	ctx := testContext(t)
+	private, err := a.Open(ctx, "controller/sink", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := a.Open(ctx, "b/sink", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := private.Alloc(ctx, 8<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Fill(bytesOf(0xaa, 8<<20))
+	e8 := p.ext
+	if err := private.Send(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool {
+		a.link.mu.Lock()
+		defer a.link.mu.Unlock()
+		return e8.sent == 0
+	})
+	if p, err = public.Alloc(ctx, 8<<20-10_000); err != nil {
+		t.Fatal(err)
+	}
+	if p.ext != e8 {
+		t.Skip("it has got other memory") // two seconds have passed
+	}
+	p.Shorten(5 << 20)
+	p.Fill(bytesOf(0xbb, 5<<20))
+	if err := public.Send(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-secrets; n != 0 {
+		t.Errorf("%d bytes beside the message", n)
+	}
+}
+
+func bytesOf(v byte, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = v
+	}
+	return b
+}
