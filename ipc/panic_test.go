@@ -38,6 +38,29 @@ func TestAPanicWhileWaitingLeavesTheLead(t *testing.T) {
 	}
 }
 
+// TestAPanicWhileWaitingLeavesNoWish: memory that nobody would ever get.
+func TestAPanicWhileWaitingLeavesNoWish(t *testing.T) {
+	_, l := heapPair(t, 8, testHost{}, askedHost{asked: make(chan int, 8)})
+	var none context.Context
+	p, err := l.alloc(testContext(t), l.largest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := recovered(func() { _, _ = l.alloc(none, l.largest) }); v == nil {
+		t.Fatal("no panic")
+	}
+	p.Release()
+	if p, err = l.alloc(testContext(t), l.largest); err != nil {
+		t.Fatal(err)
+	}
+	p.Release()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.starving) > 0 {
+		t.Errorf("%d wishes are left", len(l.starving))
+	}
+}
+
 // TestAPanicInAHandlerThatRecovers: the same at the engine's end, under Guard.
 func TestAPanicInAHandlerThatRecovers(t *testing.T) {
 	e := testEngine(t, Options{})

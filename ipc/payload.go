@@ -205,6 +205,10 @@ func (l *link) allocFor(ctx context.Context, n int, relayed bool) (*Parcel, erro
 		l.mu.Unlock()
 		return p, nil
 	}
+	if ctx == nil { // the wait would panic, and leave a wish behind that nobody takes back
+		l.mu.Unlock()
+		panic("ipc: Alloc without a context")
+	}
 	a := &allocation{n: n, whole: whole, ch: make(chan struct{}, 1)}
 	l.starving = append(l.starving, a)
 	l.grow(n)
