@@ -24,8 +24,9 @@ func watchProcess(c *net.UnixConn, pid int) (peer, error) {
 	}
 	fd := -1
 	if ctlErr := raw.Control(func(s uintptr) {
-		// The kernel remembers who connected; a number could be somebody else's by now.
-		if fd, err = unix.GetsockoptInt(int(s), unix.SOL_SOCKET, unix.SO_PEERPIDFD); err != nil {
+		// The kernel remembers who connected; a number could be somebody else's by now, and
+		// is where that process has ended. Before Linux 6.5 the number is all there is.
+		if fd, err = unix.GetsockoptInt(int(s), unix.SOL_SOCKET, unix.SO_PEERPIDFD); err == unix.ENOPROTOOPT {
 			fd, err = unix.PidfdOpen(pid, 0)
 		}
 	}); ctlErr != nil {
