@@ -39,6 +39,11 @@ func TestMemoryThatVanishesAtAnyMoment(t *testing.T) {
 	for _, l := range ends {
 		waitFor(t, l.holdsNothing)
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%+v where it was %+v; %+v\n%s", resources(t), before, r.e.Stats(), memfds(t))
+		}
+	})
 	waitFor(t, func() bool { return !resources(t).exceeds(before) })
 	settle(t, goroutines)
 	drops := r.e.Stats().Drops

@@ -2,7 +2,10 @@ package ipc
 
 import (
 	"bytes"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -26,3 +29,23 @@ func resources(t testing.TB) usage {
 // exceeds says whether anything has become more. Less is no leak: what a test before
 // this one held may still have been counted.
 func (u usage) exceeds(before usage) bool { return u.files > before.files || u.maps > before.maps }
+
+// memfds are the segments that are mapped or open, for a test that has failed.
+func memfds(t testing.TB) string {
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for line := range strings.Lines(string(maps)) {
+		if strings.Contains(line, "memfd:") {
+			all.WriteString(line)
+		}
+	}
+	fds, _ := filepath.Glob("/proc/self/fd/*")
+	for _, fd := range fds {
+		what, _ := os.Readlink(fd)
+		fmt.Fprintln(&all, fd, what)
+	}
+	return all.String()
+}
