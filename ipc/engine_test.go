@@ -429,3 +429,15 @@ func TestEngineCloseEndsEverything(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// sendEmpty sends a parcel of n bytes that nobody has filled.
+func sendEmpty(t *testing.T, ctx context.Context, s *Session, n int) {
+	t.Helper()
+	p, err := s.Alloc(ctx, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Send(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+}

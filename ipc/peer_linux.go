@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"errors"
 	"net"
 	"os"
 
@@ -26,7 +27,7 @@ func watchProcess(c *net.UnixConn, pid int) (peer, error) {
 	if ctlErr := raw.Control(func(s uintptr) {
 		// The kernel remembers who connected; a number could be somebody else's by now, and
 		// is where that process has ended. Before Linux 6.5 the number is all there is.
-		if fd, err = unix.GetsockoptInt(int(s), unix.SOL_SOCKET, unix.SO_PEERPIDFD); err == unix.ENOPROTOOPT {
+		if fd, err = unix.GetsockoptInt(int(s), unix.SOL_SOCKET, unix.SO_PEERPIDFD); errors.Is(err, unix.ENOPROTOOPT) {
 			fd, err = unix.PidfdOpen(pid, 0)
 		}
 	}); ctlErr != nil {

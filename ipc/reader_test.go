@@ -62,13 +62,7 @@ func TestRetainTakesNoMoreThanWasAnnounced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := s.Alloc(ctx, 32<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Send(ctx, p); err != nil {
-		t.Fatal(err)
-	}
+	sendEmpty(t, ctx, s, 32<<20)
 	if _, err := s.Recv(ctx); !errors.Is(err, ErrRefused) {
 		t.Fatalf("got %v", err)
 	}
@@ -77,7 +71,8 @@ func TestRetainTakesNoMoreThanWasAnnounced(t *testing.T) {
 	next := testClient(t, e, "b")
 	short, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if p, err = next.Alloc(short, 32<<20); err != nil {
+	p, err := next.Alloc(short, 32<<20)
+	if err != nil {
 		t.Fatalf("for who comes next: %v", err)
 	}
 	p.Release()

@@ -197,13 +197,7 @@ func TestASegmentThatNobodyTakesIsGivenUp(t *testing.T) {
 	if err := s.SendBytes(ctx, []byte("takes the only credit")); err != nil {
 		t.Fatal(err)
 	}
-	p, err := s.Alloc(ctx, 5<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Send(ctx, p); err != nil {
-		t.Fatal(err)
-	}
+	sendEmpty(t, ctx, s, 5<<20)
 	waitFor(t, func() bool { return passing(end) })
 	close(enough)
 	if _, err := s.Recv(ctx); !errors.Is(err, io.EOF) {
@@ -233,13 +227,7 @@ func TestALostMessageIsNoEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := s.Alloc(ctx, 3<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Send(ctx, p); err != nil {
-		t.Fatal(err)
-	}
+	sendEmpty(t, ctx, s, 3<<20)
 	if _, err := s.Recv(ctx); !errors.Is(err, ErrNoMemory) || errors.Is(err, ErrStarved) {
 		t.Errorf("the sender got %v", err)
 	}

@@ -257,13 +257,7 @@ func TestTheDirectoryFollowsASegment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := s.Alloc(ctx, 32<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Send(ctx, p); err != nil {
-		t.Fatal(err)
-	}
+	sendEmpty(t, ctx, s, 32<<20)
 	<-got
 	waitFor(t, func() bool {
 		counted := map[string]int64{}
