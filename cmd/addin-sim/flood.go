@@ -91,6 +91,14 @@ type deeds struct {
 	Seconds float64   `json:"seconds"`
 }
 
+// rate is in messages a second; who was told to stop before it began has none.
+func (d deeds) rate() float64 {
+	if d.Sent == 0 {
+		return 0
+	}
+	return float64(d.Sent) / d.Seconds
+}
+
 // flood measures how a few companions with little to say fare beside others that
 // send all they can.
 func (s *simulator) flood(ctx context.Context, each time.Duration, asJSON bool) error {
@@ -195,9 +203,9 @@ func (f floodPhase) tally(all []*process, roles []string) (r floodResult, err er
 		waits = append(waits, did.Waits...)
 		switch roles[i] {
 		case roleSmall:
-			r.Small = float64(did.Sent) / did.Seconds
+			r.Small = did.rate()
 		case roleLarge:
-			r.Large = giantSize * float64(did.Sent) / did.Seconds
+			r.Large = giantSize * did.rate()
 		}
 	}
 	if len(waits) == 0 {
@@ -265,7 +273,7 @@ func (s *simulator) floodRole(ctx context.Context, o floodOptions) error {
 	if err != nil {
 		return err
 	}
-	w := &memoryWay{ctx, session}
+	w, b := &memoryWay{ctx, session}, written(giantSize)
 	fmt.Fprintln(s.out, sayReady)
 	in := bufio.NewReader(os.Stdin)
 	_, _ = in.ReadString('\n')
@@ -276,15 +284,14 @@ func (s *simulator) floodRole(ctx context.Context, o floodOptions) error {
 		time.Sleep(settleTime / 2)
 		whereabouts(o.name) // it should have ended long ago
 	}()
-	did, err := act(w, o.role, &over)
+	did, err := act(w, o.role, b, &over)
 	if err != nil {
 		return err
 	}
 	return json.NewEncoder(s.out).Encode(did)
 }
 
-func act(w *memoryWay, role string, over *atomic.Bool) (did deeds, err error) {
-	b := written(giantSize)
+func act(w *memoryWay, role string, b []byte, over *atomic.Bool) (did deeds, err error) {
 	began := time.Now()
 	for n := 0; !over.Load() && err == nil; n++ {
 		switch role {

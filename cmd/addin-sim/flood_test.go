@@ -25,3 +25,15 @@ func TestRowsOfAFlood(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoDidNothingHasNoRate: a process may be told to stop before it has begun.
+func TestWhoDidNothingHasNoRate(t *testing.T) {
+	for _, c := range []struct {
+		did  deeds
+		want float64
+	}{{deeds{}, 0}, {deeds{Seconds: 2}, 0}, {deeds{Sent: 4, Seconds: 2}, 2}} {
+		if got := c.did.rate(); got != c.want {
+			t.Errorf("%+v: %v, want %v", c.did, got, c.want)
+		}
+	}
+}
