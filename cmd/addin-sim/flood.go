@@ -93,7 +93,7 @@ type deeds struct {
 
 // rate is in messages a second; who was told to stop before it began has none.
 func (d deeds) rate() float64 {
-	if d.Sent == 0 {
+	if d.Seconds <= 0 { // by a coarse clock
 		return 0
 	}
 	return float64(d.Sent) / d.Seconds

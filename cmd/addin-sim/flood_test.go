@@ -31,7 +31,7 @@ func TestWhoDidNothingHasNoRate(t *testing.T) {
 	for _, c := range []struct {
 		did  deeds
 		want float64
-	}{{deeds{}, 0}, {deeds{Seconds: 2}, 0}, {deeds{Sent: 4, Seconds: 2}, 2}} {
+	}{{deeds{}, 0}, {deeds{Seconds: 2}, 0}, {deeds{Sent: 4}, 0}, {deeds{Sent: 4, Seconds: 2}, 2}} {
 		if got := c.did.rate(); got != c.want {
 			t.Errorf("%+v: %v, want %v", c.did, got, c.want)
 		}
