@@ -137,6 +137,7 @@ func (l *link) take(n int) *Parcel {
 type allocation struct {
 	n      int
 	whole  bool
+	asked  bool // it was there when the other side was asked for more
 	parcel *Parcel
 	denied bool
 	ch     chan struct{}
@@ -270,6 +271,9 @@ func (l *link) fed() {
 func (l *link) grow(n int) {
 	if !l.wanting {
 		l.wanting, l.wanted = true, n
+		for _, a := range l.starving {
+			a.asked = true
+		}
 		l.host.grow(l, n)
 	}
 }
@@ -292,7 +296,8 @@ func (l *link) grown(number uint32, seg *shm.Segment) {
 }
 
 // denied tells those who can never be served by what there is that no more will come.
-// Who waits for less than was asked for is asked for next.
+// Who waits for less than was asked for is asked for next, and so is who came later: others
+// may have let go of memory since, and nobody asks them for it twice.
 func (l *link) denied() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -302,7 +307,7 @@ func (l *link) denied() {
 		switch {
 		case !a.whole && l.mem.couldHold(a.n):
 			kept = append(kept, a)
-		case a.n < l.wanted && l.err == nil:
+		case l.err == nil && (a.n < l.wanted || !a.asked && l.wanted > 0):
 			kept, next = append(kept, a), max(next, a.n)
 		case a.flow != nil:
 			a.flow.to.hungry, a.flow.to.barren = false, true

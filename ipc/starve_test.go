@@ -74,3 +74,39 @@ func TestADeniedWishIsNobodyElses(t *testing.T) {
 		t.Errorf("the small one: %v", err)
 	}
 }
+
+// TestAWishIsNotDeniedForAnEarlierOne: what was refused to somebody before is asked for
+// again, for memory may have become free since.
+func TestAWishIsNotDeniedForAnEarlierOne(t *testing.T) {
+	host := askedHost{asked: make(chan int, 8)}
+	_, l := heapPair(t, 8, testHost{}, host)
+	l.mu.Lock()
+	l.mem.remove(l.mem.extents[0])
+	l.mu.Unlock()
+	ctx, results := testContext(t), make(chan error, 2)
+	alloc := func(n int) {
+		p, err := l.alloc(ctx, n)
+		if err == nil {
+			p.Release()
+		}
+		results <- err
+	}
+	for i, n := range []int{5000, floorSize} {
+		go alloc(n)
+		waitFor(t, func() bool { return l.waiters.Load() == int32(i)+1 })
+	}
+	if n := <-host.asked; n != 5000 {
+		t.Fatalf("asked for %d bytes", n)
+	}
+	l.denied()
+	if err := <-results; !errors.Is(err, ErrNoMemory) {
+		t.Errorf("the first: %v", err)
+	}
+	if n := <-host.asked; n != floorSize {
+		t.Fatalf("asked for %d bytes then", n)
+	}
+	l.grown(9, shm.HeapSegment(floorSize))
+	if err := <-results; err != nil {
+		t.Errorf("who came later: %v", err)
+	}
+}
