@@ -24,10 +24,11 @@ func (s Session) sddl(inherit, rights string) string {
 // SecurityAttributes returns [Session.SDDL] in the form CreateX functions take. The
 // handles made with it are not inherited. The result is garbage collected.
 func (s Session) SecurityAttributes() (*windows.SecurityAttributes, error) {
-	return attributes(s.SDDL())
+	return Attributes(s.SDDL())
 }
 
-func attributes(sddl string) (*windows.SecurityAttributes, error) {
+// Attributes is SecurityAttributes for an access list of the caller's.
+func Attributes(sddl string) (*windows.SecurityAttributes, error) {
 	sd, err := windows.SecurityDescriptorFromString(sddl)
 	if err != nil {
 		return nil, fmt.Errorf("access list: %w", err)
@@ -76,7 +77,7 @@ func (s Session) makePrivate(dir string) error {
 	if err != nil {
 		return err
 	}
-	sa, err := attributes(s.sddl("OICI", "FA"))
+	sa, err := Attributes(s.sddl("OICI", "FA"))
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/windows"
+
+	"berth/session"
 )
 
 type platformHandle windows.Handle
@@ -20,13 +22,10 @@ const (
 const nobody = "D:P(A;;RC;;;OW)"
 
 func newSegment(size int) (*Segment, error) {
-	list, err := windows.SecurityDescriptorFromString(nobody)
+	sa, err := session.Attributes(nobody)
 	if err != nil {
-		return nil, fmt.Errorf("access list of a section: %w", err)
+		return nil, fmt.Errorf("a section: %w", err)
 	}
-	sa := &windows.SecurityAttributes{SecurityDescriptor: list}
-	// SAFETY: only the size is taken.
-	sa.Length = uint32(unsafe.Sizeof(*sa))
 	h, err := windows.CreateFileMapping(windows.InvalidHandle, sa, windows.PAGE_READWRITE,
 		uint32(uint64(size)>>32), uint32(uint64(size)), nil)
 	if err != nil {
