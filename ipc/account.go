@@ -36,11 +36,11 @@ func (e *Engine) enter(m *member, name string, need int64) error {
 	}
 }
 
-// obstacle is why a companion can't enter now.
+// obstacle is why a companion can't enter, or have more, now.
 type obstacle struct {
 	changed <-chan struct{} // closed when that may be different
 	holder  *member         // of its name, or nil
-	short   bool            // the budget is spent
+	short   bool            // the budget is spent: others could help
 }
 
 // admit is enter without waiting; no obstacle: m is in.
@@ -151,17 +151,17 @@ func (e *Engine) repay(n int64) {
 	e.roomMayBeFree()
 }
 
-// charge takes n more bytes of the budget for m. If it can't, changed is closed when that
-// may be different.
-func (e *Engine) charge(m *member, n int64) (ok bool, changed <-chan struct{}) {
+// charge takes n more bytes of the budget for m, unless there is an obstacle.
+func (e *Engine) charge(m *member, n int64) *obstacle {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.members[m.name] != m || e.used+n > e.opts.Budget || m.bytes+n > e.opts.Share {
-		return false, e.changed
+	beyond := m.bytes+n > e.opts.Share
+	if e.members[m.name] != m || e.used+n > e.opts.Budget || beyond {
+		return &obstacle{changed: e.changed, short: !beyond}
 	}
 	e.book(m, n)
 	m.unmade += n
-	return true, nil
+	return nil
 }
 
 // book puts n bytes on the account of m, or takes them off it, and shows that. The
@@ -170,13 +170,6 @@ func (e *Engine) book(m *member, n int64) {
 	e.used += n
 	m.bytes += n
 	e.directory.resize(m.index, m.bytes)
-}
-
-// beyondShare says whether n more bytes are too many for m, whatever others give back.
-func (e *Engine) beyondShare(m *member, n int64) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return m.bytes+n > e.opts.Share
 }
 
 // chargeSoon is charge; when the budget is spent it asks everybody for what they
@@ -188,25 +181,23 @@ func (e *Engine) chargeSoon(m *member, n int64) bool {
 	patience := time.NewTimer(trimTime)
 	defer patience.Stop()
 	for own, all := false, false; ; {
-		ok, changed := e.charge(m, n)
-		if ok {
+		o := e.charge(m, n)
+		switch {
+		case o == nil:
 			return true
-		}
-		switch short := e.beyondShare(m, n); {
-		case short && !own:
-			own = true
-			m.trim()
-		case !short && !all:
+		case o.short && !all:
 			all = true
 			e.trim()
+		case !o.short && !own:
+			own = true
+			m.trim()
 		}
 		select {
-		case <-changed:
+		case <-o.changed:
 		case <-m.link.done:
 			return false
 		case <-patience.C:
-			ok, _ = e.charge(m, n)
-			return ok
+			return e.charge(m, n) == nil
 		}
 	}
 }

@@ -198,12 +198,12 @@ func smallSegment(t *testing.T, m *member, a *Client) *Parcel {
 func TestRoomBehindTheLook(t *testing.T) {
 	e := testEngine(t, Options{Budget: 64 << 20})
 	testClient(t, e, "a")
-	ok, changed := e.charge(e.member("a"), e.opts.Budget)
-	if ok {
+	o := e.charge(e.member("a"), e.opts.Budget)
+	if o == nil {
 		t.Fatal("there was room")
 	}
 	e.repay(0)
-	<-changed
+	<-o.changed
 }
 
 // TestCarryEndsWithoutMemory: the service waits for the rest of the body, and would for ever.
@@ -213,9 +213,7 @@ func TestCarryEndsWithoutMemory(t *testing.T) {
 		_, _ = io.Copy(io.Discard, s.Reader(ctx))
 		close(ended)
 	}}, testHost{})
-	l.mu.Lock()
-	l.mem.remove(l.mem.extents[0])
-	l.mu.Unlock()
+	l.empty()
 	c := &Client{link: l}
 	_, err := c.Carry(testContext(t), "x", nil, bytes.NewReader(make([]byte, 10000)))
 	<-ended

@@ -40,14 +40,19 @@ type askedHost struct {
 
 func (h askedHost) grow(_ *link, n int) { h.asked <- n }
 
+// empty takes away the memory that a pair begins with.
+func (l *link) empty() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mem.remove(l.mem.extents[0])
+}
+
 // TestADeniedWishIsNobodyElses: that there is no room for a large parcel does not mean
 // that there is none for a small one.
 func TestADeniedWishIsNobodyElses(t *testing.T) {
 	host := askedHost{asked: make(chan int, 8)}
 	_, l := heapPair(t, 8, testHost{}, host)
-	l.mu.Lock()
-	l.mem.remove(l.mem.extents[0])
-	l.mu.Unlock()
+	l.empty()
 	ctx, large, small := testContext(t), make(chan error, 1), make(chan error, 1)
 	alloc := func(n int, result chan error) {
 		p, err := l.alloc(ctx, n)
@@ -80,9 +85,7 @@ func TestADeniedWishIsNobodyElses(t *testing.T) {
 func TestAWishIsNotDeniedForAnEarlierOne(t *testing.T) {
 	host := askedHost{asked: make(chan int, 8)}
 	_, l := heapPair(t, 8, testHost{}, host)
-	l.mu.Lock()
-	l.mem.remove(l.mem.extents[0])
-	l.mu.Unlock()
+	l.empty()
 	ctx, results := testContext(t), make(chan error, 2)
 	alloc := func(n int) {
 		p, err := l.alloc(ctx, n)
