@@ -273,7 +273,7 @@ func (s *simulator) floodRole(ctx context.Context, o floodOptions) error {
 	if err != nil {
 		return err
 	}
-	w, b := &memoryWay{ctx, session}, written(giantSize)
+	w, b := &memoryWay{ctx, session}, written(payloadOf(o.role))
 	fmt.Fprintln(s.out, sayReady)
 	in := bufio.NewReader(os.Stdin)
 	_, _ = in.ReadString('\n')
@@ -291,12 +291,20 @@ func (s *simulator) floodRole(ctx context.Context, o floodOptions) error {
 	return json.NewEncoder(s.out).Encode(did)
 }
 
+// payloadOf is how many bytes a process of that role sends from, or works on.
+func payloadOf(role string) int {
+	if role == roleLarge {
+		return giantSize
+	}
+	return 64 << 10
+}
+
 func act(w *memoryWay, role string, b []byte, over *atomic.Bool) (did deeds, err error) {
 	began := time.Now()
 	for n := 0; !over.Load() && err == nil; n++ {
 		switch role {
 		case roleHog:
-			for i := range b[:1<<16] {
+			for i := range b {
 				b[i] = byte(n)
 			}
 		case roleSmall:
