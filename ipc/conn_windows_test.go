@@ -8,24 +8,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// testPipe is a listener that nobody accepts from yet.
-func testPipe(t *testing.T) *listener {
-	t.Helper()
-	path, err := endpointIn(testSession(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.close() })
-	return l
-}
-
 // TestWhoDialsAndGoesLeavesThePipeOpen: the next one must find an instance.
 func TestWhoDialsAndGoesLeavesThePipeOpen(t *testing.T) {
-	l := testPipe(t)
+	l := noEngine(t)
 	for range 3 {
 		c, _, err := dialConn(testContext(t), l.endpoint())
 		if err != nil {
@@ -41,7 +26,7 @@ func TestWhoDialsAndGoesLeavesThePipeOpen(t *testing.T) {
 // TestAnotherUsersPipeIsRefused: the name of a pipe can be seen by everybody, and taken by
 // anybody when its engine has gone.
 func TestAnotherUsersPipeIsRefused(t *testing.T) {
-	l := testPipe(t)
+	l := noEngine(t)
 	foreign, err := windows.SecurityDescriptorFromString("O:S-1-5-21-1-2-3-1004D:P(A;;GA;;;WD)")
 	if err != nil {
 		t.Fatal(err)
